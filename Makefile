@@ -1,0 +1,80 @@
+# Everything a checkout can do. `make` alone lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+IMAGE ?= platform-token-operator:dev
+# The first of these that is installed; buildah without privileges: BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs.
+CONTAINER ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
+
+tools := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/platform-token-operator/tools
+cargo_deny := 0.20.2
+scripts := $(wildcard hack/*) .ci/run
+# As hack/control-plane builds it, so that vet and build share their cache.
+go := CGO_ENABLED=0 GOFLAGS=-mod=readonly go
+
+.PHONY: help demo up down test check check-rust check-deny check-crds check-go check-scripts bench image crds fmt clean prerequisites
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: prerequisites ## A token's life on a real API server, from apply to delete, in half a minute
+	@hack/demo
+
+up: prerequisites ## Leave that world running in the background; prints the lines that point kubectl at it
+	@hack/world up
+
+down: ## End the world of `make up`
+	@hack/world down
+
+test: prerequisites ## Run all tests; those that need Kubernetes get a real control plane
+	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane cargo test --locked
+
+check: check-rust check-deny check-crds check-go check-scripts ## Everything that judges the source without running it
+
+check-rust: prerequisites
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+check-deny: $(tools)/cargo-deny-$(cargo_deny)
+	$(tools)/bin/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
+
+# A tool that runs for a second needs no optimised build.
+$(tools)/cargo-deny-$(cargo_deny):
+	@echo "installing cargo-deny $(cargo_deny) into $(tools): minutes the first time, then cached" >&2
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		cargo install --quiet --locked --root $(tools) cargo-deny@$(cargo_deny)
+	@touch $@
+
+check-crds: prerequisites
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	cargo run -q --locked -- crd --dir "$$fresh"; \
+	diff -ru crds "$$fresh" || { echo "crds/ is not what the types say: run 'make crds'" >&2; exit 1; }
+
+check-go: prerequisites
+	@unformatted=$$(gofmt -l tests/cluster); [[ -z $$unformatted ]] || { echo "not gofmt'ed: $$unformatted" >&2; exit 1; }
+	cd tests/cluster && $(go) vet -trimpath ./...
+
+check-scripts:
+	@for script in $(scripts); do bash -n "$$script"; done
+
+bench: prerequisites ## Measure against a real control plane
+	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane cargo bench --locked
+
+image: ## Build the container image (IMAGE=platform-token-operator:dev, CONTAINER=docker|podman|buildah)
+	@[[ -n "$(CONTAINER)" ]] || { echo "none of docker, podman, buildah is installed" >&2; exit 1; }
+	$(CONTAINER) build -f deploy/Dockerfile -t $(IMAGE) .
+
+crds: ## Write crds/ anew from the Rust types
+	cargo run -q --locked -- crd --dir crds
+
+fmt: ## Format Rust and Go
+	cargo fmt
+	gofmt -w tests/cluster
+
+clean: ## Remove what cargo built (the caches of the control plane and tools stay)
+	cargo clean
+
+prerequisites:
+	@hack/prerequisites

@@ -1,0 +1,263 @@
+//! The two account kinds: where tokens are minted, and with which credential.
+
+use std::fmt;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::crd::rule;
+use super::{Dialect, GoDuration, UserId};
+
+/// The platform that accounts live on unless they say otherwise.
+pub const DEFAULT_BASE_URL: &str = "https://platform.acedata.cloud";
+
+/// An account of the platform for the PlatformTokens of its own namespace.
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "platform.acedata.cloud",
+    version = "v1alpha1",
+    kind = "PlatformAccount",
+    plural = "platformaccounts",
+    shortname = "pacc",
+    category = "acedata",
+    namespaced,
+    status = "AccountStatus",
+    derive = "PartialEq",
+    doc = "An account of the platform, for the PlatformTokens of its own namespace.",
+    selectable = ".spec.credentialsSecretRef.name",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(name = "User", type_ = "string", json_path = ".status.username"),
+    printcolumn(name = "Dialect", type_ = "string", json_path = ".status.dialect"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Base URL",
+        type_ = "string",
+        json_path = ".spec.baseURL",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PlatformAccountSpec {
+    /// The Secret, in the same namespace, that holds the account's credential.
+    pub credentials_secret_ref: SecretKeyRef,
+    /// Where the platform is and how it is treated.
+    #[serde(flatten)]
+    pub settings: AccountSettings,
+}
+
+/// An account of the platform for PlatformTokens of every namespace.
+#[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "platform.acedata.cloud",
+    version = "v1alpha1",
+    kind = "ClusterPlatformAccount",
+    plural = "clusterplatformaccounts",
+    shortname = "cpacc",
+    category = "acedata",
+    status = "AccountStatus",
+    derive = "PartialEq",
+    doc = "An account of the platform, for PlatformTokens of every namespace.",
+    selectable = ".spec.credentialsSecretRef.namespace",
+    selectable = ".spec.credentialsSecretRef.name",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(name = "User", type_ = "string", json_path = ".status.username"),
+    printcolumn(name = "Dialect", type_ = "string", json_path = ".status.dialect"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Base URL",
+        type_ = "string",
+        json_path = ".spec.baseURL",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterPlatformAccountSpec {
+    /// The Secret that holds the account's credential.
+    pub credentials_secret_ref: NamespacedSecretKeyRef,
+    /// Where the platform is and how it is treated.
+    #[serde(flatten)]
+    pub settings: AccountSettings,
+}
+
+/// What both account kinds have in common.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccountSettings {
+    /// Scheme and host of the platform, without a path. The credential goes to no other host, and only to one that the
+    /// operator allows (`--allow-base-url`).
+    #[serde(rename = "baseURL")]
+    #[schemars(extend("x-kubernetes-validations" = rule("self.matches('^https?://([a-z0-9]([-a-z0-9.]*[a-z0-9])?|\\\\[[0-9a-f:.]+\\\\])(:[0-9]{1,5})?$')", "baseURL is scheme and lower-case host alone, without a path or a slash at the end; write for instance `https://platform.acedata.cloud`")))]
+    #[schemars(length(max = 253))]
+    pub base_url: String,
+    /// How often the account is proven anew while all is well.
+    #[schemars(extend("x-kubernetes-validations" = rule("duration(self) >= duration('10s') && duration(self) <= duration('24h')", "resyncInterval is out of range; write a duration from `10s` to `24h`, such as `10m`")))]
+    pub resync_interval: GoDuration,
+    /// How fast the operator may call the platform on behalf of this account.
+    pub rate_limit: RateLimit,
+    /// Prove each new token with one call before its PlatformToken is Ready.
+    pub verify: bool,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self {
+            base_url: DEFAULT_BASE_URL.into(),
+            resync_interval: Duration::from_mins(10).into(),
+            rate_limit: RateLimit::default(),
+            verify: true,
+        }
+    }
+}
+
+/// A token bucket: a steady rate and how much may come at once.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RateLimit {
+    /// Calls a second, on average.
+    #[schemars(extend("x-kubernetes-validations" = rule("self >= 1 && self <= 100000", "requestsPerSecond is out of range; write a whole number from 1 to 100000")))]
+    pub requests_per_second: u32,
+    /// Calls that may come at once after a pause.
+    #[schemars(extend("x-kubernetes-validations" = rule("self >= 1 && self <= 100000", "burst is out of range; write a whole number from 1 to 100000")))]
+    pub burst: u32,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 10,
+            burst: 20,
+        }
+    }
+}
+
+/// A key of a Secret in the same namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(extend("x-kubernetes-validations" = rule("self.size() > 0", "credentialsSecretRef.name is empty; write the name of the Secret that holds the credential")))]
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Key of the credential in the Secret.
+    #[serde(default = "credential_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// A key of a Secret in a named namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespacedSecretKeyRef {
+    /// Namespace of the Secret.
+    #[schemars(extend("x-kubernetes-validations" = rule("self.size() > 0", "credentialsSecretRef.namespace is empty; write the namespace of the Secret that holds the credential")))]
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Name of the Secret.
+    #[schemars(extend("x-kubernetes-validations" = rule("self.size() > 0", "credentialsSecretRef.name is empty; write the name of the Secret that holds the credential")))]
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Key of the credential in the Secret.
+    #[serde(default = "credential_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn credential_key() -> String {
+    super::names::TOKEN_VARIABLE.into()
+}
+
+/// What the operator knows of an account.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccountStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The platform's id of the user that the credential belongs to.
+    #[serde(rename = "userID", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub user_id: Option<UserId>,
+    /// The user's name, where the platform tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The dialect that the platform answers in: `documented` or `current`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub dialect: Option<Dialect>,
+    /// `Ready`, and where it applies `Stalled`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Which of the two kinds an account is.
+#[derive(
+    JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum AccountKind {
+    /// Serves its own namespace.
+    PlatformAccount,
+    /// Serves every namespace.
+    ClusterPlatformAccount,
+}
+
+/// Names one account of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountKey {
+    /// Which kind it is.
+    pub kind: AccountKind,
+    /// Its namespace; none for a cluster-scoped account.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for AccountKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{:?} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{:?} {}", self.kind, self.name),
+        }
+    }
+}

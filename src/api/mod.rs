@@ -1,0 +1,29 @@
+//! The kinds and the names: what a user writes, what a user reads, and the words that both sides share.
+//!
+//! Nothing here does I/O. [`PlatformToken`] and the two account kinds are the CRDs; [`names`] holds labels,
+//! annotations and the finalizer; [`Attempt`] and [`Issued`] are the records that survive a crash; [`value`] holds
+//! the types that make a wrong string impossible.
+
+mod account;
+mod attempt;
+mod crd;
+mod duration;
+pub mod names;
+mod reason;
+mod token;
+mod value;
+
+pub use account::{
+    AccountKey, AccountKind, AccountSettings, AccountStatus, ClusterPlatformAccount,
+    ClusterPlatformAccountSpec, DEFAULT_BASE_URL, NamespacedSecretKeyRef, PlatformAccount,
+    PlatformAccountSpec, RateLimit, SecretKeyRef,
+};
+pub use attempt::{Attempt, AttemptAccount, AttemptRef, Issued, MalformedRecord, Owner};
+pub use crd::{crds, kustomization, to_yaml};
+pub use duration::GoDuration;
+pub use reason::{ConditionType, Reason};
+pub use token::{AccountRef, PlatformToken, PlatformTokenSpec, PlatformTokenStatus, SecretSpec};
+pub use value::{
+    AttemptId, Credential, Dialect, MalformedId, MalformedToken, TOKEN_PREFIX, TokenHash, TokenId,
+    TokenValue, UnusableCredential, UserId, hex,
+};

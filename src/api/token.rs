@@ -1,0 +1,143 @@
+//! `PlatformToken`: one upstream token behind one Secret.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::crd::rule;
+use super::{AccountKind, AttemptRef, TokenHash, TokenId, UserId};
+
+/// A platform token and the Secret that holds it. The operator mints the token, writes it into the Secret, keeps
+/// both true, and revokes the token when this resource is deleted.
+#[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "platform.acedata.cloud",
+    version = "v1alpha1",
+    kind = "PlatformToken",
+    plural = "platformtokens",
+    shortname = "ptok",
+    category = "acedata",
+    namespaced,
+    status = "PlatformTokenStatus",
+    derive = "PartialEq",
+    doc = "A platform token and the Secret that holds it: minted, kept true and revoked by the operator.",
+    selectable = ".spec.accountRef.kind",
+    selectable = ".spec.accountRef.name",
+    selectable = ".status.secretName",
+    selectable = ".status.tokenID",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(
+        name = "Account",
+        type_ = "string",
+        json_path = ".spec.accountRef.name"
+    ),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "Token ID",
+        type_ = "string",
+        json_path = ".status.tokenID",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlatformTokenSpec {
+    /// The account that the token is minted on. It cannot be changed: a token belongs to one account for life.
+    #[schemars(extend("x-kubernetes-validations" = rule("self == oldSelf", "accountRef cannot be changed; delete this PlatformToken and create one that names the other account")))]
+    pub account_ref: AccountRef,
+    /// The Secret that the token is written to.
+    pub secret: SecretSpec,
+}
+
+/// Names the account that a token is minted on.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AccountRef {
+    /// `ClusterPlatformAccount`, or `PlatformAccount` for one in the same namespace.
+    pub kind: AccountKind,
+    /// Name of the account.
+    #[schemars(extend("x-kubernetes-validations" = rule("self.size() > 0", "accountRef.name is empty; write the name of an account, or leave it out for `default`")))]
+    #[schemars(length(max = 253))]
+    pub name: String,
+}
+
+impl Default for AccountRef {
+    fn default() -> Self {
+        Self {
+            kind: AccountKind::ClusterPlatformAccount,
+            name: "default".into(),
+        }
+    }
+}
+
+/// The Secret that a token is written to.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretSpec {
+    /// Name of the Secret, in the namespace of the PlatformToken; the name of the PlatformToken if left out. A change
+    /// moves the Secret and mints nothing. It must not exist yet: a Secret of someone else is never written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rule("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')", "secret.name is not a name that a Secret can have; write lower-case letters, digits, '-' and '.', such as `my-token`")))]
+    #[schemars(length(max = 253))]
+    pub name: Option<String>,
+}
+
+/// What the operator knows of a PlatformToken.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PlatformTokenStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The attempt that minted the present token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptRef>,
+    /// Upstream id of the present token.
+    #[serde(rename = "tokenID", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub token_id: Option<TokenId>,
+    /// SHA-256 of the present token's value, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub token_hash: Option<TokenHash>,
+    /// The platform's user that the token belongs to.
+    #[serde(rename = "userID", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub user_id: Option<UserId>,
+    /// The platform that the token lives on.
+    #[serde(rename = "baseURL", skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// When the platform created the present token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<Time>,
+    /// The Secret that holds the present token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+    /// The resourceVersion of that Secret when it was last seen whole; spares reading it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_resource_version: Option<String>,
+    /// `Ready`, and where they apply `Reconciling` and `Stalled`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}

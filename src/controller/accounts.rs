@@ -1,0 +1,539 @@
+//! Proves each account and hands out its session.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::Context;
+use super::kubernetes::call_opt;
+use super::report::{publish, report_unreadable, write_status};
+use super::trouble::{of_kubernetes, of_platform};
+use crate::api::{
+    AccountKey, AccountKind, AccountSettings, AccountStatus, ClusterPlatformAccount, Credential,
+    Dialect, PlatformAccount, PlatformToken, RateLimit, Reason,
+};
+use crate::plan::{AccountFacts, Identity, Note, Proof, Trouble, report_account};
+use crate::platform::{Client, Throttle};
+
+/// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
+/// the current one: a proxy's 404 is no change of dialect.
+const ODD_ANSWERS: u32 = 3;
+
+/// What the two account kinds have in common.
+pub(super) trait Account:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+{
+    /// Which kind it is.
+    const KIND: AccountKind;
+    /// Its settings.
+    fn settings(&self) -> &AccountSettings;
+    /// Where its credential is.
+    fn credentials(&self) -> CredentialsKey;
+    /// Its status.
+    fn status(&self) -> Option<&AccountStatus>;
+    /// The API that writes it.
+    fn api(client: kube::Client, namespace: Option<&str>) -> Api<Self>;
+
+    /// Its name in the cluster.
+    fn key(&self) -> AccountKey {
+        AccountKey {
+            kind: Self::KIND,
+            namespace: self.namespace(),
+            name: self.name_any(),
+        }
+    }
+}
+
+/// Namespace, name and key of a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CredentialsKey {
+    pub namespace: String,
+    pub name: String,
+    pub key: String,
+}
+
+impl Account for PlatformAccount {
+    const KIND: AccountKind = AccountKind::PlatformAccount;
+
+    fn settings(&self) -> &AccountSettings {
+        &self.spec.settings
+    }
+
+    fn credentials(&self) -> CredentialsKey {
+        let reference = &self.spec.credentials_secret_ref;
+        CredentialsKey {
+            namespace: self.namespace().unwrap_or_default(),
+            name: reference.name.clone(),
+            key: reference.key.clone(),
+        }
+    }
+
+    fn status(&self) -> Option<&AccountStatus> {
+        self.status.as_ref()
+    }
+
+    fn api(client: kube::Client, namespace: Option<&str>) -> Api<Self> {
+        Api::namespaced(client, namespace.unwrap_or_default())
+    }
+}
+
+impl Account for ClusterPlatformAccount {
+    const KIND: AccountKind = AccountKind::ClusterPlatformAccount;
+
+    fn settings(&self) -> &AccountSettings {
+        &self.spec.settings
+    }
+
+    fn credentials(&self) -> CredentialsKey {
+        let reference = &self.spec.credentials_secret_ref;
+        CredentialsKey {
+            namespace: reference.namespace.clone(),
+            name: reference.name.clone(),
+            key: reference.key.clone(),
+        }
+    }
+
+    fn status(&self) -> Option<&AccountStatus> {
+        self.status.as_ref()
+    }
+
+    fn api(client: kube::Client, _: Option<&str>) -> Api<Self> {
+        Api::all(client)
+    }
+}
+
+/// The account that a PlatformToken names.
+pub(super) fn account_key(token: &PlatformToken) -> AccountKey {
+    let reference = &token.spec.account_ref;
+    let namespace = match reference.kind {
+        AccountKind::PlatformAccount => token.namespace(),
+        AccountKind::ClusterPlatformAccount => None,
+    };
+    AccountKey {
+        kind: reference.kind,
+        namespace,
+        name: reference.name.clone(),
+    }
+}
+
+/// A proven account, ready to be used.
+pub(super) struct Session {
+    /// Which account.
+    pub key: AccountKey,
+    /// Who it was proven to be.
+    pub identity: Identity,
+    /// Calls the platform with the very credential that was proven.
+    pub client: Client,
+    /// How fast it may be called.
+    pub throttle: Arc<Throttle>,
+}
+
+/// Every account of the cluster, as it was last proven.
+pub(super) struct Accounts {
+    known: Mutex<HashMap<AccountKey, Known>>,
+    /// The caches tell which accounts there are.
+    namespaced: Store<DeserializeGuard<PlatformAccount>>,
+    cluster: Store<DeserializeGuard<ClusterPlatformAccount>>,
+    /// Wakes the PlatformTokens of an account that has changed.
+    wake_tokens: UnboundedSender<AccountKey>,
+    /// Wakes an account that shall be proven anew.
+    wake_account: UnboundedSender<AccountKey>,
+}
+
+/// What is known of one account.
+struct Known {
+    /// uid and generation that were proven; another one is not.
+    of: Revision,
+    proof: Result<Arc<Session>, Trouble>,
+    throttle: (RateLimit, Arc<Throttle>),
+    /// resourceVersion of the credentials Secret that was used.
+    credentials: Option<String>,
+    /// Proofs that failed, in a row.
+    failures: u32,
+    /// Answers in the documented dialect, in a row, after one in the current.
+    odd: u32,
+}
+
+/// One state of one account's spec.
+type Revision = (Option<String>, Option<i64>);
+
+impl Accounts {
+    pub(super) fn new(
+        namespaced: Store<DeserializeGuard<PlatformAccount>>,
+        cluster: Store<DeserializeGuard<ClusterPlatformAccount>>,
+        wake_tokens: UnboundedSender<AccountKey>,
+        wake_account: UnboundedSender<AccountKey>,
+    ) -> Self {
+        Self {
+            known: Mutex::default(),
+            namespaced,
+            cluster,
+            wake_tokens,
+            wake_account,
+        }
+    }
+
+    /// The account of this name, as far as it is known, and its session if it is proven.
+    pub(super) fn look_up(&self, key: &AccountKey) -> (AccountFacts, Option<Arc<Session>>) {
+        let Some(revision) = self.revision(key) else {
+            let text = format!(
+                "there is no {key}; create it, or correct spec.accountRef by creating the PlatformToken anew"
+            );
+            return (
+                AccountFacts::Broken(Trouble::stalled(Reason::AccountNotFound, text)),
+                None,
+            );
+        };
+        match self
+            .lock()
+            .get(key)
+            .filter(|known| known.of == revision)
+            .map(|known| &known.proof)
+        {
+            None => (AccountFacts::Pending, None),
+            Some(Ok(session)) => (
+                AccountFacts::Ready(session.identity.clone()),
+                Some(session.clone()),
+            ),
+            Some(Err(trouble)) => {
+                let message = format!("{key} is not ready: {}", trouble.message);
+                (
+                    AccountFacts::Broken(Trouble {
+                        message,
+                        ..trouble.clone()
+                    }),
+                    None,
+                )
+            }
+        }
+    }
+
+    /// The platform refused this account's credential: prove it anew.
+    pub(super) fn doubt(&self, key: &AccountKey) {
+        let _ = self.wake_account.send(key.clone());
+    }
+
+    /// A credentials Secret changed: wakes the accounts that used another state of it. Whether any account uses it.
+    pub(super) fn credentials_changed(
+        &self,
+        namespace: &str,
+        name: &str,
+        resource_version: Option<&String>,
+    ) -> bool {
+        let uses = |credentials: CredentialsKey| {
+            credentials.namespace == namespace && credentials.name == name
+        };
+        let namespaced = self.namespaced.state();
+        let cluster = self.cluster.state();
+        let concerned: Vec<AccountKey> = namespaced
+            .iter()
+            .filter_map(|account| {
+                account
+                    .0
+                    .as_ref()
+                    .ok()
+                    .filter(|account| uses(account.credentials()))
+                    .map(Account::key)
+            })
+            .chain(cluster.iter().filter_map(|account| {
+                account
+                    .0
+                    .as_ref()
+                    .ok()
+                    .filter(|a| uses(a.credentials()))
+                    .map(Account::key)
+            }))
+            .collect();
+        for key in &concerned {
+            let proven_with = self
+                .lock()
+                .get(key)
+                .and_then(|known| known.credentials.clone());
+            if proven_with.as_ref() != resource_version {
+                self.doubt(key);
+            }
+        }
+        !concerned.is_empty()
+    }
+
+    fn revision(&self, key: &AccountKey) -> Option<Revision> {
+        fn of<K: Account>(
+            store: &Store<DeserializeGuard<K>>,
+            key: &AccountKey,
+        ) -> Option<Revision> {
+            let mut reference = ObjectRef::new(&key.name);
+            if let Some(namespace) = &key.namespace {
+                reference = reference.within(namespace);
+            }
+            let account = store.get(&reference)?;
+            Some((account.meta().uid.clone(), account.meta().generation))
+        }
+        match key.kind {
+            AccountKind::PlatformAccount => of(&self.namespaced, key),
+            AccountKind::ClusterPlatformAccount => of(&self.cluster, key),
+        }
+    }
+
+    /// The throttle survives a new proof, so that a pause does too; a new limit begins anew.
+    fn throttle(&self, key: &AccountKey, limit: RateLimit) -> Arc<Throttle> {
+        match self.lock().get(key) {
+            Some(known) if known.throttle.0 == limit => known.throttle.1.clone(),
+            _ => Arc::new(Throttle::new(limit)),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<AccountKey, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Proves one account and tells what came of it.
+pub(super) async fn reconcile<K: Account>(
+    account: Arc<DeserializeGuard<K>>,
+    context: Arc<Context>,
+) -> Result<Action, Infallible> {
+    let account = match &account.0 {
+        Ok(account) => account,
+        Err(invalid) => {
+            report_unreadable::<K>(&context, &invalid.metadata, &invalid.error).await;
+            return Ok(Action::requeue(Duration::from_mins(5)));
+        }
+    };
+    let key = account.key();
+    context.credentials.watch(&context, &account.credentials());
+    let (proof, warning, credentials) = prove(account, &context).await;
+    let wait = remember(account, &context, proof.as_ref(), credentials);
+    let proof: Proof = proof.map(|session| session.identity.clone());
+
+    let nothing = AccountStatus::default();
+    let former = account.status().unwrap_or(&nothing);
+    let status = report_account(
+        former,
+        &proof,
+        warning,
+        account.meta().generation,
+        context.clock.now(),
+    );
+    let api = K::api(context.client.clone(), account.namespace().as_deref());
+    if let Err(error) = write_status(&api, account, former, &status).await {
+        tracing::warn!(%error, account = %key, "the status could not be written");
+    }
+    if let Err(trouble) = &proof {
+        tracing::warn!(account = %key, reason = trouble.reason.as_str(), "{}", trouble.message);
+        if former.conditions.first().map(|c| c.reason.as_str()) != Some(trouble.reason.as_str()) {
+            publish(
+                &context,
+                account,
+                &Note {
+                    warning: true,
+                    reason: trouble.reason,
+                    text: trouble.message.clone(),
+                },
+            )
+            .await;
+        }
+    }
+    Ok(Action::requeue(wait))
+}
+
+/// Keeps what came of a proof, wakes the account's tokens if it makes a difference to them, and says when to prove
+/// again.
+fn remember<K: Account>(
+    account: &K,
+    context: &Context,
+    proof: Result<&Arc<Session>, &Trouble>,
+    credentials: Option<String>,
+) -> Duration {
+    let accounts = &context.accounts;
+    let key = account.key();
+    let throttle = (
+        account.settings().rate_limit,
+        accounts.throttle(&key, account.settings().rate_limit),
+    );
+    let former = accounts.lock().remove(&key);
+    let facts = |proof: Result<&Arc<Session>, &Trouble>| match proof {
+        Ok(session) => Ok(session.identity.clone()),
+        Err(trouble) => Err(trouble.clone()),
+    };
+    let of = (account.uid(), account.meta().generation);
+    let same = former
+        .as_ref()
+        .is_some_and(|known| known.of == of && facts(known.proof.as_ref()) == facts(proof));
+    let failures = match proof {
+        Ok(_) => 0,
+        Err(_) => former
+            .as_ref()
+            .map_or(0, |known| known.failures)
+            .saturating_add(1),
+    };
+    let odd = match proof {
+        Err(trouble) if trouble.reason == Reason::BrokenAnswer => {
+            former.as_ref().map_or(0, |known| known.odd) + 1
+        }
+        _ => 0,
+    };
+    let proof = proof.cloned().map_err(Trouble::clone);
+    let resync = Duration::from(account.settings().resync_interval);
+    let wait = match &proof {
+        Ok(_) => resync,
+        Err(trouble) => trouble.wait(failures - 1, &key.to_string()).min(resync),
+    };
+    accounts.lock().insert(
+        key.clone(),
+        Known {
+            of,
+            proof,
+            throttle,
+            credentials,
+            failures,
+            odd,
+        },
+    );
+    if !same {
+        let _ = accounts.wake_tokens.send(key);
+    }
+    wait
+}
+
+/// Asks the platform who the credential belongs to.
+async fn prove<K: Account>(
+    account: &K,
+    context: &Context,
+) -> (
+    Result<Arc<Session>, Trouble>,
+    Option<&'static str>,
+    Option<String>,
+) {
+    let settings = account.settings();
+    let Some(transport) = context.platforms.connect(&settings.base_url) else {
+        let text = format!(
+            "this operator may not speak to {} (allowed: {}); correct spec.baseURL, or start the operator with \
+             --allow-base-url {}",
+            settings.base_url,
+            context.platforms.allowed(),
+            settings.base_url
+        );
+        return (
+            Err(Trouble::stalled(Reason::BaseURLNotAllowed, text)),
+            None,
+            None,
+        );
+    };
+    let key = account.credentials();
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    let secret = match call_opt(secrets.get(&key.name)).await {
+        Ok(secret) => secret,
+        Err(error) => return (Err(of_kubernetes(&error)), None, None),
+    };
+    let version = secret.as_ref().and_then(ResourceExt::resource_version);
+    let credential = match credential(secret, &key) {
+        Ok(credential) => credential,
+        Err(trouble) => return (Err(trouble), None, version),
+    };
+    let warning = (!credential.is_platform_token()).then_some(
+        "the credential is not a platform token (platform-…): a user token expires, and tokens can then be neither \
+         created nor revoked",
+    );
+    let hash = credential.hash();
+    let client = Client::new(transport, credential, context.clock);
+    let throttle = context
+        .accounts
+        .throttle(&account.key(), settings.rate_limit);
+    throttle.permit().await;
+    let doing = format!(
+        "asking {} who the credential in Secret {}/{} belongs to",
+        settings.base_url, key.namespace, key.name
+    );
+    let proof = match client.whoami().await {
+        Ok(who) if who.dialect == Dialect::Documented && gave_up_current(account, context) => {
+            Err(Trouble::transient(
+                Reason::BrokenAnswer,
+                format!(
+                    "{doing}: the answer is in the documented dialect, and former ones were in the current; asking again"
+                ),
+            ))
+        }
+        Ok(who) => {
+            let identity = Identity {
+                base_url: settings.base_url.clone(),
+                user_id: who.user_id,
+                username: who.username,
+                dialect: who.dialect,
+                credential: hash,
+                verify: settings.verify,
+            };
+            Ok(Arc::new(Session {
+                key: account.key(),
+                identity,
+                client,
+                throttle,
+            }))
+        }
+        Err(error) => {
+            if let crate::platform::Error::Throttled { retry_after } = &error {
+                throttle.pause(retry_after.unwrap_or(super::trouble::PAUSE));
+            }
+            Err(of_platform(&doing, &error))
+        }
+    };
+    (proof, warning, version)
+}
+
+fn credential(secret: Option<Secret>, key: &CredentialsKey) -> Result<Credential, Trouble> {
+    let CredentialsKey {
+        namespace,
+        name,
+        key,
+    } = key;
+    let Some(secret) = secret else {
+        let text = format!(
+            "there is no Secret {name} in namespace {namespace}; create it with the key {key}"
+        );
+        return Err(Trouble::stalled(Reason::CredentialsMissing, text));
+    };
+    let data = secret.data.unwrap_or_default();
+    let Some(bytes) = data.get(key) else {
+        let there: Vec<&str> = data.keys().map(String::as_str).take(10).collect();
+        let text = format!(
+            "Secret {namespace}/{name} has no key {key} (it has: {}); add it, or name another in credentialsSecretRef.key",
+            if there.is_empty() {
+                "none".to_owned()
+            } else {
+                there.join(", ")
+            }
+        );
+        return Err(Trouble::stalled(Reason::CredentialsKeyMissing, text));
+    };
+    let invalid = |why: &str| {
+        let text =
+            format!("the key {key} of Secret {namespace}/{name} {why}; put a platform token there");
+        Trouble::stalled(Reason::CredentialsInvalid, text)
+    };
+    let text =
+        std::str::from_utf8(&bytes.0).map_err(|_| invalid("is not one line of printable ASCII"))?;
+    Credential::parse(text).map_err(|unusable| invalid(&unusable.to_string()))
+}
+
+/// The status knows this very platform to speak the current dialect, and it has not denied it often enough.
+fn gave_up_current<K: Account>(account: &K, context: &Context) -> bool {
+    let said = account.status().is_some_and(|status| {
+        status.dialect == Some(Dialect::Current)
+            && status.observed_generation == account.meta().generation
+    });
+    said && context
+        .accounts
+        .lock()
+        .get(&account.key())
+        .is_none_or(|known| known.odd < ODD_ANSWERS)
+}

@@ -1,0 +1,71 @@
+//! What outlives a run, for each PlatformToken.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::plan::{Memory, Moment};
+
+/// How long a cache may lag behind our own writes before it is believed all the same.
+const LAG: Duration = Duration::from_secs(20);
+
+/// One memory per uid of a PlatformToken.
+#[derive(Default)]
+pub(super) struct Memories(Mutex<HashMap<String, Remembered>>);
+
+/// What is remembered of one PlatformToken.
+#[derive(Default)]
+pub(super) struct Remembered {
+    /// What the rules remember.
+    pub rules: Memory,
+    /// Our own last writes, so that a cache that has not seen them is not acted upon.
+    pub written: Written,
+}
+
+/// resourceVersions of our own last writes.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Written {
+    /// Of the PlatformToken.
+    pub token: u64,
+    /// Of any Secret of it.
+    pub secret: u64,
+    /// When, on the monotonic clock.
+    at: Duration,
+}
+
+impl Written {
+    /// Notes a write of the PlatformToken.
+    pub(super) fn token(&mut self, version: u64, now: Moment) {
+        self.token = self.token.max(version);
+        self.at = now.elapsed;
+    }
+
+    /// Notes a write of a Secret.
+    pub(super) fn secret(&mut self, version: u64, now: Moment) {
+        self.secret = self.secret.max(version);
+        self.at = now.elapsed;
+    }
+
+    /// Whether caches that have seen these versions lag behind what we wrote. Not for ever: a watch may have missed
+    /// the event, and every rule that matters rests on live reads and compare-and-swap anyway.
+    pub(super) fn outruns(&self, token: u64, secret: u64, now: Moment) -> bool {
+        let behind = token < self.token || secret < self.secret;
+        behind && now.elapsed.saturating_sub(self.at) < LAG
+    }
+}
+
+impl Memories {
+    /// Takes the memory out for a run. A run that never puts it back leaves us as a restart would.
+    pub(super) fn take(&self, uid: &str) -> Remembered {
+        self.lock().remove(uid).unwrap_or_default()
+    }
+
+    /// Puts it back after a run.
+    pub(super) fn put(&self, uid: &str, remembered: Remembered) {
+        self.lock().insert(uid.to_owned(), remembered);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Remembered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

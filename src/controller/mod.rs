@@ -1,0 +1,46 @@
+//! The shell around the rules: it observes, carries out steps, and reports. It decides nothing.
+//!
+//! - `tokens`: one run for one PlatformToken: observe, then plan, execute and fold until settled, then report.
+//! - `observe`: from caches to a snapshot. `execute`: one function per step. `report`: status and events.
+//! - `accounts`: proves each account and hands out its session. `credentials`: wakes it when its Secret changes.
+//! - `secrets`: the index of generated Secrets, metadata only. `memory`: what outlives a run.
+//! - `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
+//! - `wiring`: watches, queues and shutdown.
+
+mod accounts;
+mod credentials;
+mod execute;
+mod kubernetes;
+mod memory;
+mod observe;
+mod platforms;
+mod report;
+mod secrets;
+mod tokens;
+mod trouble;
+mod wiring;
+
+pub use platforms::{BaseUrl, MalformedBaseUrl, Platforms};
+pub use wiring::{Settings, run};
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::telemetry::Telemetry;
+
+/// What every run needs.
+pub(crate) struct Context {
+    /// The API server.
+    client: kube::Client,
+    /// uid of the namespace `kube-system`: tells clusters apart.
+    cluster: String,
+    clock: Clock,
+    platforms: Platforms,
+    accounts: accounts::Accounts,
+    credentials: credentials::CredentialWatches,
+    secrets: secrets::SecretIndex,
+    memory: memory::Memories,
+    telemetry: Arc<Telemetry>,
+    /// Name of this process in events.
+    instance: String,
+}

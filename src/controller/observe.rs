@@ -1,0 +1,105 @@
+//! From caches to a snapshot: what a run begins with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::{Resource, ResourceExt};
+
+use super::Context;
+use super::accounts::{Session, account_key};
+use super::kubernetes::version;
+use super::memory::Written;
+use crate::api::{Attempt, AttemptId, Owner, PlatformToken, names};
+use crate::plan::{Memory, Moment, SecretFacts, Snapshot, TokenFacts};
+
+/// Whether the caches have not seen our own last writes yet.
+pub(super) fn lags(
+    context: &Context,
+    token: &PlatformToken,
+    written: Written,
+    now: Moment,
+) -> bool {
+    let seen = version(token.meta().resource_version.as_ref());
+    written.outruns(seen, context.secrets.newest(), now)
+}
+
+/// What a run begins with, and the session that its account stands for.
+pub(super) fn observe(
+    context: &Context,
+    token: &PlatformToken,
+    memory: Memory,
+    now: Moment,
+) -> (Snapshot, Option<Arc<Session>>) {
+    let facts = token_facts(token, &context.cluster);
+    let cached = context
+        .secrets
+        .of(&(facts.owner.namespace.clone(), facts.owner.name.clone()));
+    let (account, session) = context.accounts.look_up(&account_key(token));
+    let secrets = secrets(&facts, cached);
+    (
+        Snapshot::new(facts, account, secrets, memory, fresh_attempt(), now),
+        session,
+    )
+}
+
+fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
+    let name = token.name_any();
+    TokenFacts {
+        generation: token.metadata.generation,
+        resource_version: token.resource_version().unwrap_or_default(),
+        deleting: token.metadata.deletion_timestamp.is_some(),
+        finalizers: token.finalizers().to_vec(),
+        secret_name: token
+            .spec
+            .secret
+            .name
+            .clone()
+            .unwrap_or_else(|| name.clone()),
+        attempt: token
+            .annotations()
+            .get(names::ATTEMPT)
+            .map(|text| Attempt::parse(text))
+            .transpose(),
+        status: token.status.clone().unwrap_or_default(),
+        owner: Owner {
+            cluster: cluster.to_owned(),
+            namespace: token.namespace().unwrap_or_default(),
+            name,
+            uid: token.uid().unwrap_or_default(),
+        },
+    }
+}
+
+/// Every Secret that may be this PlatformToken's. A cache that knows none is believed only where nothing says that
+/// there ever was one; a create proves it then.
+fn secrets(token: &TokenFacts, cached: BTreeMap<String, String>) -> BTreeMap<String, SecretFacts> {
+    let recorded =
+        token.status.token_id.is_some() || !matches!(token.attempt, Ok(None)) || token.deleting;
+    let unread = |version| SecretFacts::Unread {
+        resource_version: version,
+    };
+    let former = token.status.secret_name.clone().filter(|_| recorded);
+    let uncached = [Some(token.secret_name.clone()), former]
+        .into_iter()
+        .flatten()
+        .map(|name| {
+            let facts = if recorded {
+                unread(None)
+            } else {
+                SecretFacts::Absent
+            };
+            (name, facts)
+        });
+    uncached
+        .chain(
+            cached
+                .into_iter()
+                .map(|(name, version)| (name, unread(Some(version)))),
+        )
+        .collect()
+}
+
+fn fresh_attempt() -> AttemptId {
+    let text = uuid::Uuid::new_v4().to_string();
+    AttemptId::parse(&text).unwrap_or_else(|_| unreachable!("a UUID is an identifier"))
+}

@@ -1,0 +1,165 @@
+//! One run for one PlatformToken: observe, then plan, execute and fold until settled, then report.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use tracing::Instrument;
+
+use super::Context;
+use super::execute::Executor;
+use super::memory::Remembered;
+use super::observe::{lags, observe};
+use super::report::{publish, report_unreadable, write_status};
+use crate::api::{ConditionType, PlatformToken, PlatformTokenStatus, Reason};
+use crate::plan::{Next, Note, Settled, Snapshot, Trouble, Verdict, plan, report};
+
+/// More steps than any run needs: a run that takes more is a defect, and stops.
+const MAX_STEPS: usize = 100;
+
+/// How soon to look again where a cache lags behind our own writes.
+const LAG: Duration = Duration::from_secs(2);
+
+/// The kind as it is watched: an object that does not read must not stop the watch.
+pub(super) type Watched = DeserializeGuard<PlatformToken>;
+
+/// Brings one PlatformToken to rest.
+pub(super) async fn reconcile(
+    token: Arc<Watched>,
+    context: Arc<Context>,
+) -> Result<Action, Infallible> {
+    match &token.0 {
+        Ok(token) => {
+            let metadata = &token.metadata;
+            let span = tracing::info_span!(
+                "platformtoken",
+                namespace = metadata.namespace.as_deref().unwrap_or_default(),
+                name = metadata.name.as_deref().unwrap_or_default(),
+            );
+            Ok(run(token, &context).instrument(span).await)
+        }
+        Err(invalid) => {
+            report_unreadable::<PlatformToken>(&context, &invalid.metadata, &invalid.error).await;
+            Ok(Action::requeue(Duration::from_mins(5)))
+        }
+    }
+}
+
+async fn run(token: &PlatformToken, context: &Context) -> Action {
+    let uid = token.metadata.uid.clone().unwrap_or_default();
+    let remembered = context.memory.take(&uid);
+    if lags(context, token, remembered.written, context.clock.now()) {
+        context.memory.put(&uid, remembered);
+        return Action::requeue(LAG);
+    }
+    let Remembered { rules, mut written } = remembered;
+    let (mut snapshot, session) = observe(context, token, rules, context.clock.now());
+    let mut executor = Executor {
+        context,
+        session,
+        written: &mut written,
+    };
+    let settled = settle(&mut executor, &mut snapshot).await;
+    snapshot.memory.failures = match settled.verdict {
+        Verdict::Trouble(_) => snapshot.memory.failures.saturating_add(1),
+        Verdict::Silent => snapshot.memory.failures,
+        Verdict::Ready | Verdict::Gone => 0,
+    };
+    let told = tell(context, token, &snapshot, &settled.verdict).await;
+    if let Some(version) = told {
+        written.token(version, context.clock.now());
+    }
+    context.telemetry.run(verdict_label(&settled.verdict));
+    if settled.verdict != Verdict::Gone {
+        context.memory.put(
+            &uid,
+            Remembered {
+                rules: snapshot.memory,
+                written,
+            },
+        );
+    }
+    settled
+        .requeue
+        .map_or_else(Action::await_change, Action::requeue)
+}
+
+/// Asks for steps and carries them out until there are none.
+async fn settle(executor: &mut Executor<'_>, snapshot: &mut Snapshot) -> Settled {
+    let context = executor.context;
+    for _ in 0..MAX_STEPS {
+        let step = match plan(snapshot, context.clock.now()) {
+            Next::Step(step) => step,
+            Next::Settled(settled) => return settled,
+        };
+        tracing::debug!(step = step.name(), "taking a step");
+        let outcome = executor.execute(&step, snapshot).await;
+        context.telemetry.step(step.name());
+        snapshot.fold(step, outcome, context.clock.now());
+    }
+    let text = format!("no rest after {MAX_STEPS} steps; please report this");
+    let trouble = Trouble::stalled(Reason::KubernetesError, text);
+    let requeue = Some(trouble.wait(12, &snapshot.token.owner.uid));
+    Settled {
+        verdict: Verdict::Trouble(trouble),
+        requeue,
+    }
+}
+
+/// Writes status and events; the resourceVersion of the PlatformToken if its status was written.
+async fn tell(
+    context: &Context,
+    token: &PlatformToken,
+    snapshot: &Snapshot,
+    verdict: &Verdict,
+) -> Option<u64> {
+    let former = &snapshot.token.status;
+    let mut written = None;
+    if let Some(status) = report(snapshot, verdict, context.clock.now()) {
+        let api: Api<PlatformToken> = api(context, token.metadata.namespace.as_deref());
+        match write_status(&api, token, former, &status).await {
+            Ok(version) => written = version,
+            Err(error) => tracing::warn!(%error, "the status could not be written"),
+        }
+    }
+    for note in &snapshot.run.notes {
+        tracing::info!(reason = note.reason.as_str(), "{}", note.text);
+        publish(context, token, note).await;
+    }
+    if let Verdict::Trouble(trouble) = verdict {
+        tracing::warn!(reason = trouble.reason.as_str(), "{}", trouble.message);
+        if ready_reason(former) != Some(trouble.reason.as_str()) {
+            let note = Note {
+                warning: true,
+                reason: trouble.reason,
+                text: trouble.message.clone(),
+            };
+            publish(context, token, &note).await;
+        }
+    }
+    written
+}
+
+fn ready_reason(status: &PlatformTokenStatus) -> Option<&str> {
+    let ready = status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == ConditionType::Ready.as_str())?;
+    Some(&ready.reason)
+}
+
+fn verdict_label(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ready => "Ready",
+        Verdict::Trouble(trouble) => trouble.reason.as_str(),
+        Verdict::Silent => "Silent",
+        Verdict::Gone => "Gone",
+    }
+}
+
+fn api(context: &Context, namespace: Option<&str>) -> Api<PlatformToken> {
+    Api::namespaced(context.client.clone(), namespace.unwrap_or_default())
+}

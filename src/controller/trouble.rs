@@ -1,0 +1,63 @@
+//! What a failure means: the one place where errors become a reason, a message and a reaction.
+
+use std::time::Duration;
+
+use super::kubernetes::KubeError;
+use crate::api::Reason;
+use crate::plan::Trouble;
+use crate::platform::Error;
+
+/// How long to pause where the platform asks to slow down and does not say for how long.
+pub(crate) const PAUSE: Duration = Duration::from_secs(5);
+
+/// What a failed call to the platform means. `doing` completes "…: `error`".
+pub(crate) fn of_platform(doing: &str, error: &Error) -> Trouble {
+    let text = |advice: &str| format!("{doing}: {error}{advice}");
+    match error {
+        Error::NotSent(_) => Trouble::transient(
+            Reason::Unreachable,
+            text("; check baseURL, DNS and the network"),
+        ),
+        Error::Lost(_) | Error::Unavailable { .. } => {
+            Trouble::transient(Reason::Unreachable, text(""))
+        }
+        Error::Unauthorized(_) => Trouble::stalled(
+            Reason::Unauthorized,
+            text("; put a valid platform token into the credentials Secret"),
+        ),
+        Error::Forbidden(_) => Trouble::stalled(
+            Reason::Forbidden,
+            text("; check that the account is active"),
+        ),
+        Error::Throttled { retry_after } => {
+            Trouble::waiting(retry_after.unwrap_or(PAUSE), Reason::Throttled, text(""))
+        }
+        Error::NotFound(_) | Error::Refused { .. } => Trouble::stalled(Reason::Refused, text("")),
+        Error::Broken(_) => Trouble::transient(
+            Reason::BrokenAnswer,
+            text("; check that baseURL names the platform, and proxies on the way"),
+        ),
+    }
+}
+
+/// What a failed write of a Secret means.
+pub(crate) fn of_secret(name: &str, error: &KubeError) -> Trouble {
+    match error {
+        KubeError::Refused(why) => Trouble::stalled(
+            Reason::SecretNotWritable,
+            format!("Kubernetes refuses to have Secret {name} written: {why}"),
+        ),
+        other => of_kubernetes(other),
+    }
+}
+
+/// What any other failed call to the API server means.
+pub(crate) fn of_kubernetes(error: &KubeError) -> Trouble {
+    match error {
+        KubeError::Refused(why) => Trouble::stalled(
+            Reason::KubernetesError,
+            format!("the Kubernetes API refused: {why}; check the operator's permissions"),
+        ),
+        other => Trouble::transient(Reason::KubernetesError, other.to_string()),
+    }
+}

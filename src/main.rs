@@ -1,0 +1,10 @@
+//! Parses arguments and hands over to [`platform_token_operator::cli`].
+
+use clap::Parser;
+use platform_token_operator::cli::Arguments;
+
+fn main() -> anyhow::Result<()> {
+    // kube and reqwest share one TLS provider; without one they refuse to start.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Arguments::parse().execute()
+}

@@ -1,0 +1,295 @@
+//! The rules of a PlatformToken that lives: exactly one token stands behind exactly one Secret.
+
+use std::time::Duration;
+
+use super::report::is_ready;
+use super::{
+    Fate, Halt, Moment, OpenAttempt, OwnSecret, Plan, Recovery, RevokeWith, SecretFacts, Snapshot,
+    Step, Trouble,
+};
+use crate::api::{Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason};
+
+/// A POST is not sent any more when its attempt has been open for so long.
+const POST_WITHIN: Duration = Duration::from_secs(15);
+
+/// After this time a POST that was in flight elsewhere has ended: 15 s to be sent, 20 s to be answered, and a margin.
+const POST_ENDED: Duration = Duration::from_secs(45);
+
+/// The next step of a PlatformToken that lives.
+pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
+    if is_settled_in_cache(s) {
+        return Ok(None);
+    }
+    if let Err(malformed) = &s.token.attempt {
+        let advice = "remove the annotation; if no Secret holds a token yet, look for an unused one on the account";
+        return Err(
+            Trouble::stalled(Reason::AttemptUnreadable, format!("{malformed}; {advice}")).into(),
+        );
+    }
+    if let Some(step) = read_secrets(s) {
+        return Ok(Some(step));
+    }
+    if let SecretFacts::Foreign { whose } = s.wanted() {
+        return Err(foreign_secret(&s.token.secret_name, whose));
+    }
+    match (s.open_attempt(), s.present()) {
+        (Some(open), _) => finish(s, open, now),
+        (None, Some(issued)) => keep(s, &issued, now),
+        (None, None) => mint(s, now),
+    }
+}
+
+/// The status says Ready of this very Secret, and neither has changed: nothing has to be read.
+fn is_settled_in_cache(s: &Snapshot) -> bool {
+    let status = &s.token.status;
+    let unchanged = matches!(s.wanted(), SecretFacts::Unread { resource_version: Some(version) }
+        if Some(version) == status.secret_resource_version.as_ref());
+    unchanged
+        && s.secrets.len() == 1
+        && is_ready(status)
+        && status.secret_name.as_ref() == Some(&s.token.secret_name)
+        && s.open_attempt().is_none()
+        && s.token.is_held()
+        && s.token.attempt.is_ok()
+}
+
+/// What only the cache knows is read live before anything rests on it.
+pub(super) fn read_secrets(s: &Snapshot) -> Option<Step> {
+    s.secrets.iter().find_map(|(name, facts)| match facts {
+        SecretFacts::Unread { .. } => Some(Step::ReadSecret { name: name.clone() }),
+        _ => None,
+    })
+}
+
+fn foreign_secret(name: &str, whose: &str) -> Halt {
+    let text =
+        format!("Secret {name} {whose}; delete it, or set spec.secret.name to a name that is free");
+    Trouble::stalled(Reason::SecretNotWritable, text).into()
+}
+
+/// No token yet, or none any more: prove that the Secret can be written, then open an attempt.
+fn mint(s: &Snapshot, now: Moment) -> Plan {
+    let identity = s.identity()?;
+    if matches!(s.wanted(), SecretFacts::Absent) && !s.run.writable {
+        return Ok(Some(Step::Preflight {
+            name: s.token.secret_name.clone(),
+        }));
+    }
+    Ok(Some(Step::Open(Attempt {
+        at: AttemptRef {
+            number: s.next_number(),
+            id: s.fresh.clone(),
+        },
+        opened_at: now.wall,
+        dialect: identity.dialect,
+        owner: s.token.owner.clone(),
+        account: AttemptAccount {
+            base_url: identity.base_url.clone(),
+            user_id: identity.user_id.clone(),
+        },
+    })))
+}
+
+/// An attempt is open: send its POST if that is still to be done, store what it made, or find out.
+fn finish(s: &Snapshot, open: &OpenAttempt, now: Moment) -> Plan {
+    match &open.fate {
+        Fate::Unsent if now.elapsed.saturating_sub(open.seen) < POST_WITHIN => {
+            s.identity()?;
+            Ok(Some(Step::Mint(open.attempt.clone())))
+        }
+        Fate::Unsent | Fate::Void => mint(s, now),
+        Fate::Minted(minted) => {
+            let issued = Issued {
+                attempt: open.attempt.at.clone(),
+                token_id: minted.token_id.clone(),
+                hash: minted.value.hash(),
+                issued_at: minted.created_at,
+                base_url: open.attempt.account.base_url.clone(),
+                user_id: minted.user_id.clone(),
+            };
+            match s.wanted() {
+                SecretFacts::Own(own) if own.deleting => Ok(Some(release(s, own))),
+                _ => Ok(Some(Step::Store {
+                    name: s.token.secret_name.clone(),
+                    issued,
+                    value: minted.value.clone(),
+                    over: over(s),
+                    because: Reason::Issued,
+                })),
+            }
+        }
+        Fate::Unknown { searched } => match find_out(s, open, *searched, now)? {
+            Some(step) => Ok(Some(step)),
+            None => mint(s, now),
+        },
+    }
+}
+
+/// The POST of this attempt may have made a token: look for it by its tag, and give it up only when a POST in flight
+/// elsewhere must have ended. `None`: there is nothing more to be found.
+pub(super) fn find_out(
+    s: &Snapshot,
+    open: &OpenAttempt,
+    searched: Option<Duration>,
+    now: Moment,
+) -> Plan {
+    let ended = open.seen + POST_ENDED;
+    let id = &open.attempt.at.id;
+    let wait = |text: String| {
+        let left = ended.saturating_sub(now.elapsed);
+        Halt::Trouble(Trouble::waiting(left, Reason::CreateOutcomeUnknown, text))
+    };
+    match open.attempt.dialect {
+        Dialect::Current => {
+            let identity = s.identity()?;
+            let account = &open.attempt.account;
+            if (&identity.base_url, &identity.user_id) != (&account.base_url, &account.user_id) {
+                let text = format!(
+                    "attempt {id} may have made a token on {} for user {}, and the account is another one now; give \
+                     the account its former credential, or revoke the token tagged attempt={id} there and remove the \
+                     annotation",
+                    account.base_url,
+                    account
+                        .user_id
+                        .as_ref()
+                        .map_or("(unknown)", |user| user.as_str()),
+                );
+                return Err(Trouble::stalled(Reason::CreateOutcomeUnknown, text).into());
+            }
+            match searched {
+                Some(at) if at >= ended => Ok(None),
+                Some(_) if now.elapsed < ended => Err(wait(format!(
+                    "whether attempt {id} made a token is not known yet: none is listed so far; looking again in a minute, \
+                     then a new attempt begins"
+                ))),
+                _ => Ok(Some(Step::FindMinted(open.attempt.clone()))),
+            }
+        }
+        Dialect::Documented if now.elapsed < ended => Err(wait(format!(
+            "whether attempt {id} made a token is not known, and the platform does not tell who made one: a new attempt \
+             begins within a minute; an unused token may stay on the account"
+        ))),
+        Dialect::Documented => Ok(None),
+    }
+}
+
+/// A token was issued: its value is in the wanted Secret, it answers, and no other Secret holds it.
+fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
+    match s.wanted() {
+        SecretFacts::Own(own) if own.deleting => Ok(Some(release(s, own))),
+        SecretFacts::Own(own) if own.whole && own.issued.as_ref() == Some(issued) => {
+            if let Some(step) = verify(s, own, issued) {
+                return Ok(Some(step));
+            }
+            Ok(tidy(s, issued))
+        }
+        _ => restore(s, issued, now),
+    }
+}
+
+/// The wanted Secret lacks the token: write it again with the same value. Only a token that is gone is minted anew.
+fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
+    let name = &s.token.secret_name;
+    if let Some(value) = s.value_of(&issued.hash) {
+        if matches!(s.wanted(), SecretFacts::Absent) && !s.run.writable {
+            return Ok(Some(Step::Preflight { name: name.clone() }));
+        }
+        let moved = s
+            .token
+            .status
+            .secret_name
+            .as_ref()
+            .is_some_and(|former| former != name);
+        let because = if moved {
+            Reason::Moved
+        } else {
+            Reason::Repaired
+        };
+        return Ok(Some(Step::Store {
+            name: name.clone(),
+            issued: issued.clone(),
+            value,
+            over: over(s),
+            because,
+        }));
+    }
+    let identity = s.identity()?;
+    let lost = |text: String| Halt::Trouble(Trouble::stalled(Reason::ValueUnavailable, text));
+    if identity.base_url != issued.base_url
+        || identity
+            .user_id
+            .as_ref()
+            .is_some_and(|user| *user != issued.user_id)
+    {
+        return Err(lost(format!(
+            "Secret {name} lost the value of token {}, which belongs to user {} on {}, and the account is another one \
+             now; give the account its former credential, or delete this PlatformToken and create it anew",
+            issued.token_id, issued.user_id, issued.base_url
+        )));
+    }
+    match &s.run.recovery {
+        None => Ok(Some(Step::Recover(issued.clone()))),
+        Some(Recovery::Gone) => mint(s, now),
+        Some(Recovery::Value(_) | Recovery::Withheld) => Err(lost(format!(
+            "Secret {name} lost the value of token {}, and the platform does not show it; put the value back, or delete \
+             this PlatformToken and create it anew",
+            issued.token_id
+        ))),
+    }
+}
+
+/// Ready means that the value has answered since it was stored; a status that says so of this very Secret will do.
+fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
+    let wanted = !matches!(&s.account, super::AccountFacts::Ready(identity) if !identity.verify);
+    let status = &s.token.status;
+    let said = is_ready(status)
+        && status.token_hash.as_ref() == Some(&issued.hash)
+        && status.secret_resource_version.as_ref() == Some(&own.version.resource_version);
+    if !wanted || said || s.memory.verified.as_ref() == Some(&issued.hash) {
+        return None;
+    }
+    own.value.clone().map(|value| Step::Verify {
+        issued: issued.clone(),
+        value,
+    })
+}
+
+/// Secrets of other names go; an older token that one still holds is revoked first.
+fn tidy(s: &Snapshot, issued: &Issued) -> Option<Step> {
+    let (name, stray) = s.strays().next()?;
+    if let (Some(old), Some(value)) = (&stray.issued, &stray.value)
+        && old.token_id != issued.token_id
+        && old.hash == value.hash()
+        && !s.memory.revoked.contains(&old.token_id)
+    {
+        let with = if s.memory.self_refused.contains(&old.token_id) {
+            RevokeWith::Account
+        } else {
+            RevokeWith::ItsValue(value.clone())
+        };
+        return Some(Step::Revoke {
+            token_id: old.token_id.clone(),
+            base_url: old.base_url.clone(),
+            with,
+        });
+    }
+    Some(Step::Remove {
+        name: name.clone(),
+        version: stray.version.clone(),
+    })
+}
+
+fn release(s: &Snapshot, own: &OwnSecret) -> Step {
+    Step::Release {
+        name: s.token.secret_name.clone(),
+        version: own.version.clone(),
+    }
+}
+
+/// What a store replaces.
+fn over(s: &Snapshot) -> Option<super::Version> {
+    match s.wanted() {
+        SecretFacts::Own(own) => Some(own.version.clone()),
+        _ => None,
+    }
+}

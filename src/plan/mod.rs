@@ -1,0 +1,116 @@
+//! Every rule of a token's life, as pure functions: no client, no clock, no I/O.
+//!
+//! [`plan`] looks at a [`Snapshot`] and says the one [`Step`] to take next, or that the run is [`Settled`]. The shell
+//! carries the step out, [`Snapshot::fold`]s the outcome back in, and asks again. [`report`] turns what is known at
+//! the end into the status. So a run reads as a conversation, and each rule is tested as a table.
+//!
+//! - `issue`: the rules of a PlatformToken that lives: mint, store, verify, repair, move.
+//! - `retire`: the rules of one that is being deleted: revoke, then let go.
+//! - `snapshot`: what is known, and `fold`, how an outcome changes it.
+//! - `secret`: what a generated Secret looks like, and how one is read back.
+//! - `report`: conditions and status. `trouble`: what stands in the way and how to react.
+
+mod account;
+mod issue;
+mod report;
+mod retire;
+mod secret;
+mod snapshot;
+mod step;
+mod trouble;
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+pub use account::{Proof, report_account};
+pub use report::{report, report_invalid};
+pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
+pub use snapshot::{AccountFacts, Fate, Identity, Memory, OpenAttempt, Snapshot, TokenFacts};
+pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
+pub use trouble::{Reaction, Trouble, backoff};
+
+/// A moment, on the two clocks that rules need.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Wall clock: what people read. No rule compares it with a time of another machine.
+    pub wall: Timestamp,
+    /// Monotonic time since this process started: what waits are measured on.
+    pub elapsed: Duration,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Next {
+    /// Take this step, fold its outcome, ask again.
+    Step(Step),
+    /// Nothing more to do in this run.
+    Settled(Settled),
+}
+
+/// The end of a run.
+#[derive(Debug)]
+pub struct Settled {
+    /// What to tell the user.
+    pub verdict: Verdict,
+    /// When to look again if nothing wakes us before; none: only when something changes.
+    pub requeue: Option<Duration>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The token is in its Secret and has answered.
+    Ready,
+    /// Something stands in the way.
+    Trouble(Trouble),
+    /// Nothing to tell: what we looked at was out of date, or the account is about to be known.
+    Silent,
+    /// The PlatformToken needs us no more.
+    Gone,
+}
+
+/// How soon to look again where a change is expected to wake us anyway.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Says the next step for this snapshot, or that the run is over.
+#[must_use]
+pub fn plan(snapshot: &Snapshot, now: Moment) -> Next {
+    let planned = match &snapshot.run.trouble {
+        Some(trouble) => Err(Halt::Trouble(trouble.clone())),
+        None if snapshot.run.stale => Err(Halt::Silent),
+        None if snapshot.token.deleting => retire::plan(snapshot, now),
+        None => issue::plan(snapshot, now),
+    };
+    let (verdict, requeue) = match planned {
+        Ok(Some(step)) => return Next::Step(step),
+        Ok(None) if snapshot.token.deleting => (Verdict::Gone, None),
+        Ok(None) => (Verdict::Ready, None),
+        Err(Halt::Silent) => (Verdict::Silent, Some(LOOK_AGAIN)),
+        Err(Halt::Trouble(trouble)) => {
+            let wait = trouble.wait(snapshot.memory.failures, &snapshot.token.owner.uid);
+            (Verdict::Trouble(trouble), Some(wait))
+        }
+    };
+    Next::Settled(Settled { verdict, requeue })
+}
+
+/// Why a plan ends before its goal.
+enum Halt {
+    /// Something stands in the way.
+    Trouble(Trouble),
+    /// What is known does not suffice, and what is missing is on its way.
+    Silent,
+}
+
+impl From<Trouble> for Halt {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// A step, nothing left to do, or a halt.
+type Plan = Result<Option<Step>, Halt>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! What a generated Secret looks like, and how one is read back.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::{Issued, Owner, TokenHash, TokenValue, names};
+
+/// What is known of one Secret in the namespace of a PlatformToken.
+#[derive(Debug, Clone)]
+pub enum SecretFacts {
+    /// Only the cache knows of it, or nothing does yet: it has to be read before anything rests on it.
+    Unread {
+        /// As the cache has it; none if the cache knows no such Secret.
+        resource_version: Option<String>,
+    },
+    /// There is none; before anything is minted, a create proves it.
+    Absent,
+    /// It is not this PlatformToken's: never written, never deleted.
+    Foreign {
+        /// Whose it seems to be, as the end of a sentence.
+        whose: String,
+    },
+    /// It is this PlatformToken's.
+    Own(Box<OwnSecret>),
+}
+
+/// A Secret of this PlatformToken, read live.
+#[derive(Debug, Clone)]
+pub struct OwnSecret {
+    /// Exactly which one, and its finalizers.
+    pub version: Version,
+    /// Someone deleted it; our finalizer still keeps it.
+    pub deleting: bool,
+    /// What its annotations record.
+    pub issued: Option<Issued>,
+    /// The value under the key `token`, if it is a token at all.
+    pub value: Option<TokenValue>,
+    /// It is exactly as we write it.
+    pub whole: bool,
+}
+
+/// Exactly one state of one Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// The finalizers of others, which a write has to leave.
+    pub other_finalizers: Vec<String>,
+}
+
+impl Version {
+    /// The version that this metadata describes.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let finalizers = metadata.finalizers.as_deref().unwrap_or_default();
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            other_finalizers: finalizers
+                .iter()
+                .filter(|f| *f != names::FINALIZER)
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+/// The Secret of a token. The finalizer keeps its value until the token is revoked or stored anew.
+#[must_use]
+pub fn render(owner: &Owner, name: &str, issued: &Issued, value: &TokenValue) -> Secret {
+    frame(owner, name, issued.annotations(), value.expose())
+}
+
+/// A Secret of the same name, keys and size for a dry run, when there is no token yet.
+#[must_use]
+pub fn render_preflight(owner: &Owner, name: &str) -> Secret {
+    frame(owner, name, BTreeMap::new(), &"x".repeat(76))
+}
+
+fn frame(owner: &Owner, name: &str, record: BTreeMap<&str, String>, text: &str) -> Secret {
+    let annotations = record
+        .into_iter()
+        .chain([(names::OWNER, owner.to_string())]);
+    let labels = [
+        (names::MANAGED_BY_LABEL, names::OPERATOR),
+        (names::MANAGED_LABEL, "true"),
+    ];
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(owner.namespace.clone()),
+            labels: Some(
+                labels
+                    .map(|(key, text)| (key.to_owned(), text.to_owned()))
+                    .into(),
+            ),
+            annotations: Some(
+                annotations
+                    .map(|(key, text)| (key.to_owned(), text))
+                    .collect(),
+            ),
+            finalizers: Some(vec![names::FINALIZER.into()]),
+            ..ObjectMeta::default()
+        },
+        type_: Some("Opaque".into()),
+        data: Some(keys(text)),
+        ..Secret::default()
+    }
+}
+
+fn keys(text: &str) -> BTreeMap<String, ByteString> {
+    let bytes = || ByteString(text.as_bytes().to_vec());
+    BTreeMap::from([
+        (names::TOKEN_KEY.into(), bytes()),
+        (names::TOKEN_VARIABLE.into(), bytes()),
+    ])
+}
+
+/// Reads a Secret for its owner. It is the owner's if it says so; where it says nothing any more, if it holds the very
+/// value that the status knows (`known`).
+#[must_use]
+pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> SecretFacts {
+    let nothing = BTreeMap::new();
+    let annotations = secret.metadata.annotations.as_ref().unwrap_or(&nothing);
+    let value = token_value(secret);
+    let said = annotations.get(names::OWNER);
+    match said {
+        Some(text) if Owner::parse(text).is_ok_and(|said| said == *owner) => {}
+        None if value
+            .as_ref()
+            .is_some_and(|value| Some(&value.hash()) == known) => {}
+        None => {
+            return SecretFacts::Foreign {
+                whose: "was not made by this operator".into(),
+            };
+        }
+        Some(text) => {
+            let whose = Owner::parse(text).map_or_else(
+                |_| "bears an owner annotation that does not read".into(),
+                |said| {
+                    format!(
+                        "belongs to PlatformToken {}/{} (uid {})",
+                        said.namespace, said.name, said.uid
+                    )
+                },
+            );
+            return SecretFacts::Foreign { whose };
+        }
+    }
+    let issued = Issued::from_annotations(annotations);
+    let whole = match (&issued, &value) {
+        (Some(issued), Some(value)) => {
+            value.hash() == issued.hash && includes(secret, &render(owner, "", issued, value))
+        }
+        _ => false,
+    };
+    SecretFacts::Own(Box::new(OwnSecret {
+        version: Version::of(&secret.metadata),
+        deleting: secret.metadata.deletion_timestamp.is_some(),
+        issued,
+        value,
+        whole,
+    }))
+}
+
+fn token_value(secret: &Secret) -> Option<TokenValue> {
+    let bytes = secret.data.as_ref()?.get(names::TOKEN_KEY)?;
+    TokenValue::parse(std::str::from_utf8(&bytes.0).ok()?).ok()
+}
+
+/// Whether `secret` has everything that `wanted` has; what users add beside it stays theirs.
+fn includes(secret: &Secret, wanted: &Secret) -> bool {
+    fn subset<V: PartialEq>(
+        some: Option<&BTreeMap<String, V>>,
+        all: Option<&BTreeMap<String, V>>,
+    ) -> bool {
+        some.is_none_or(|some| {
+            some.iter()
+                .all(|(key, value)| all.is_some_and(|all| all.get(key) == Some(value)))
+        })
+    }
+    let (have, want) = (&secret.metadata, &wanted.metadata);
+    subset(want.labels.as_ref(), have.labels.as_ref())
+        && subset(want.annotations.as_ref(), have.annotations.as_ref())
+        && subset(wanted.data.as_ref(), secret.data.as_ref())
+        && have
+            .finalizers
+            .as_ref()
+            .is_some_and(|have| have.iter().any(|f| f == names::FINALIZER))
+}

@@ -1,0 +1,196 @@
+//! The steps that a run can take, and what can come of them.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{SecretFacts, Trouble, Version};
+use crate::api::{Attempt, Issued, Reason, TokenHash, TokenId, TokenValue, UserId};
+
+/// One effect on Kubernetes or the platform. Each is carried out by one function of the shell.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Read a Secret of this name live.
+    ReadSecret {
+        /// Its name.
+        name: String,
+    },
+    /// Take the throttle's permit, then prove by a server-side dry run that a Secret of this name can be created.
+    Preflight {
+        /// Its name.
+        name: String,
+    },
+    /// Write the attempt and the finalizer to the PlatformToken, at the resourceVersion that was read.
+    Open(Attempt),
+    /// The one POST of this attempt.
+    Mint(Attempt),
+    /// Look upstream for the token of an attempt whose answer this process does not have.
+    FindMinted(Attempt),
+    /// Ask the platform for the value of a token that no Secret holds any more.
+    Recover(Issued),
+    /// Write the Secret: create it, or replace what was read.
+    Store {
+        /// Its name.
+        name: String,
+        /// What it records.
+        issued: Issued,
+        /// What it holds.
+        value: TokenValue,
+        /// Create if none; else replace exactly this one.
+        over: Option<Version>,
+        /// Why it is written, for the event.
+        because: Reason,
+    },
+    /// Prove the value with one call of its own.
+    Verify {
+        /// Where it is to answer.
+        issued: Issued,
+        /// What proves itself.
+        value: TokenValue,
+    },
+    /// Lift our finalizer from a Secret that is being deleted.
+    Release {
+        /// Its name.
+        name: String,
+        /// Exactly this one.
+        version: Version,
+    },
+    /// Lift our finalizer from a Secret and delete it.
+    Remove {
+        /// Its name.
+        name: String,
+        /// Exactly this one.
+        version: Version,
+    },
+    /// Revoke a token upstream.
+    Revoke {
+        /// Which one, where.
+        token_id: TokenId,
+        /// The platform that it lives on.
+        base_url: String,
+        /// In whose name.
+        with: RevokeWith,
+    },
+    /// Lift our finalizer from the PlatformToken.
+    LiftFinalizer,
+}
+
+impl Step {
+    /// The step's name, as logs and metrics show it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ReadSecret { .. } => "read_secret",
+            Self::Preflight { .. } => "preflight",
+            Self::Open(_) => "open",
+            Self::Mint(_) => "mint",
+            Self::FindMinted(_) => "find_minted",
+            Self::Recover(_) => "recover",
+            Self::Store { .. } => "store",
+            Self::Verify { .. } => "verify",
+            Self::Release { .. } => "release",
+            Self::Remove { .. } => "remove",
+            Self::Revoke { .. } => "revoke",
+            Self::LiftFinalizer => "lift_finalizer",
+        }
+    }
+}
+
+/// In whose name a token is revoked.
+#[derive(Debug, Clone)]
+pub enum RevokeWith {
+    /// Its own: it needs neither account nor credentials.
+    ItsValue(TokenValue),
+    /// The account's, for a token whose value is lost or that may not revoke itself.
+    Account,
+}
+
+/// A token fresh from the platform.
+#[derive(Debug, Clone)]
+pub struct Minted {
+    /// Its id.
+    pub token_id: TokenId,
+    /// Its value.
+    pub value: TokenValue,
+    /// The user that it belongs to.
+    pub user_id: UserId,
+    /// When the platform created it.
+    pub created_at: Timestamp,
+}
+
+/// What came of a step.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The Secret, read live.
+    Secret(SecretFacts),
+    /// The Secret can be created.
+    Writable,
+    /// A Secret of that name exists already.
+    Exists,
+    /// The attempt is open; the PlatformToken has this resourceVersion now.
+    Opened {
+        /// Of the PlatformToken.
+        resource_version: String,
+    },
+    /// The platform's answer, or what was found of it.
+    Minted(Minted),
+    /// The POST has definitely made nothing.
+    NotMinted(Trouble),
+    /// The POST may have made a token.
+    MintUnknown(Trouble),
+    /// No token of that attempt is listed.
+    NoneMinted,
+    /// What the platform knows of a lost value.
+    Recovered(Recovery),
+    /// The Secret is written.
+    Stored(Version),
+    /// The value answered.
+    Verified,
+    /// The Secret is gone, or no concern of ours any more.
+    SecretGone,
+    /// The token is revoked, or was already.
+    Revoked,
+    /// The token may not, or cannot, revoke itself.
+    SelfRefused,
+    /// The finalizer is lifted.
+    Lifted,
+    /// What we had read is out of date; nothing was done.
+    Stale,
+    /// It failed; what to tell and when to try again.
+    Failed(Trouble),
+}
+
+/// What the platform knows of a token whose value we lost.
+#[derive(Debug, Clone)]
+pub enum Recovery {
+    /// Its value, checked against its hash.
+    Value(TokenValue),
+    /// There is no such token any more.
+    Gone,
+    /// The token lives, but its value is not shown, or is another's.
+    Withheld,
+}
+
+/// Something worth an event, in the past tense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// One word for it.
+    pub reason: Reason,
+    /// One sentence, without any secret.
+    pub text: String,
+}
+
+impl Note {
+    pub(super) fn normal(reason: Reason, text: String) -> Self {
+        Self {
+            warning: false,
+            reason,
+            text,
+        }
+    }
+}
+
+/// A value is only ever the id's whose hash it has.
+pub(super) fn bound(value: Option<&TokenValue>, hash: &TokenHash) -> Option<TokenValue> {
+    value.filter(|value| value.hash() == *hash).cloned()
+}

@@ -1,0 +1,236 @@
+//! The calls that the operator makes, in whichever dialect the platform speaks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::transport::{Method, Request, Response, SendError};
+use super::wire::{self, Me, Page};
+use super::{Error, Row, Transport};
+use crate::api::{Credential, Dialect, TokenId, TokenValue, UserId};
+use crate::clock::Clock;
+
+/// How long a POST may take in all; the rule for lost answers waits longer than this.
+const POST_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long any other call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Rows to ask for at once; the platform may send fewer.
+const PAGE: usize = 100;
+
+/// The most pages that one list may take: a list that never ends is a broken one.
+const MAX_PAGES: usize = 2000;
+
+const TOKENS: &str = "/api/v1/platform-tokens/";
+const APPLICATIONS: &str = "/api/v1/applications/";
+
+/// A client of one platform with one credential.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<dyn Transport>,
+    credential: Credential,
+    clock: Clock,
+}
+
+/// What a credential proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whoami {
+    /// The dialect that the platform answered in.
+    pub dialect: Dialect,
+    /// The user; unknown on a documented platform whose list is empty.
+    pub user_id: Option<UserId>,
+    /// The user's name, in the current dialect.
+    pub username: Option<String>,
+}
+
+/// What the platform knows of one id.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// It lives.
+    Row(Box<Row>),
+    /// There is no such token.
+    Nothing,
+}
+
+impl Client {
+    /// A client that speaks over `transport`, which knows the platform's address.
+    pub fn new(transport: Arc<dyn Transport>, credential: Credential, clock: Clock) -> Self {
+        Self {
+            transport,
+            credential,
+            clock,
+        }
+    }
+
+    /// Asks who the credential belongs to, and learns the dialect from the answer.
+    pub async fn whoami(&self) -> Result<Whoami, Error> {
+        let answer = self.get(format!("{TOKENS}me/")).await?;
+        if answer.status != 404 {
+            let me: Me = self.read(&answer)?;
+            return Ok(Whoami {
+                dialect: Dialect::Current,
+                user_id: Some(me.id),
+                username: me.username,
+            });
+        }
+        // The documented dialect has no `me`, whatever its 404 looks like; a row of its list tells the user.
+        let page: Page = self.read(&self.get(format!("{TOKENS}?limit=1&offset=0")).await?)?;
+        let user_id = page.items.into_iter().next().map(|row| row.user_id);
+        Ok(Whoami {
+            dialect: Dialect::Documented,
+            user_id,
+            username: None,
+        })
+    }
+
+    /// Proves that the credential works, as cheaply as the dialect allows.
+    pub async fn probe(&self, dialect: Dialect) -> Result<(), Error> {
+        let target = match dialect {
+            Dialect::Current => format!("{TOKENS}me/"),
+            Dialect::Documented => APPLICATIONS.to_owned(),
+        };
+        let answer: serde_json::Value = self.read(&self.get(target).await?)?;
+        if answer.is_object() {
+            Ok(())
+        } else {
+            Err(Error::Broken("JSON that is no object".into()))
+        }
+    }
+
+    /// Mints a token: one POST, never repeated. On an error ask [`Error::is_definite`] before anything else.
+    pub async fn create(
+        &self,
+        dialect: Dialect,
+        tags: &[String],
+    ) -> Result<(Row, TokenValue), Error> {
+        let body = match dialect {
+            Dialect::Current => Some(Bytes::from(json!({ "tags": tags }).to_string())),
+            Dialect::Documented => None,
+        };
+        let response = self
+            .send(Method::Post, TOKENS.to_owned(), body, POST_DEADLINE)
+            .await?;
+        let mut row: Row = self.read(&response)?;
+        let value = row.token.take().ok_or_else(|| {
+            Error::Broken(
+                "a token was made, but its value does not match ^platform-[A-Za-z0-9_-]+$".into(),
+            )
+        })?;
+        Ok((row, value))
+    }
+
+    /// Every token of the user, newest first, or only those with a tag (current dialect).
+    pub async fn list(
+        &self,
+        dialect: Dialect,
+        user: Option<&UserId>,
+        tag: Option<&str>,
+    ) -> Result<Vec<Row>, Error> {
+        let mut rows: BTreeMap<TokenId, Row> = BTreeMap::new();
+        let mut offset = 0;
+        for _ in 0..MAX_PAGES {
+            let mut query = vec![("limit", PAGE.to_string()), ("offset", offset.to_string())];
+            query.push(("ordering", "-created_at".into()));
+            if dialect == Dialect::Current {
+                query.extend(user.map(|user| ("user_id", user.to_string())));
+                query.extend(tag.map(|tag| ("tag", tag.to_owned())));
+            }
+            let query = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(query)
+                .finish();
+            let page: Page = self.read(&self.get(format!("{TOKENS}?{query}")).await?)?;
+            offset += page.items.len();
+            let ended = page.items.is_empty() || offset >= page.count;
+            rows.extend(page.items.into_iter().map(|row| (row.id.clone(), row)));
+            if ended {
+                // The server's filter is a hint.
+                let mut rows: Vec<Row> = rows
+                    .into_values()
+                    .filter(|row| tag.is_none_or(|tag| row.tags.iter().any(|t| t == tag)))
+                    .collect();
+                rows.sort_by(|a, b| {
+                    b.created_at
+                        .cmp(&a.created_at)
+                        .then_with(|| a.id.cmp(&b.id))
+                });
+                return Ok(rows);
+            }
+        }
+        Err(Error::Broken(format!(
+            "the list does not end after {MAX_PAGES} pages"
+        )))
+    }
+
+    /// Looks for one token by its id.
+    pub async fn find(
+        &self,
+        dialect: Dialect,
+        user: Option<&UserId>,
+        id: &TokenId,
+    ) -> Result<Found, Error> {
+        if dialect == Dialect::Documented {
+            let row = self
+                .list(dialect, user, None)
+                .await?
+                .into_iter()
+                .find(|row| row.id == *id);
+            return Ok(row.map_or(Found::Nothing, |row| Found::Row(Box::new(row))));
+        }
+        match self
+            .get(format!("{TOKENS}{id}"))
+            .await
+            .and_then(|response| self.read::<Row>(&response))
+        {
+            Ok(row) if row.id == *id => Ok(Found::Row(Box::new(row))),
+            Ok(row) => Err(Error::Broken(format!(
+                "asked for token {id}, got token {}",
+                row.id
+            ))),
+            Err(Error::NotFound(_)) => Ok(Found::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Revokes a token. [`Error::NotFound`] says that there is no such token any more.
+    pub async fn delete(&self, id: &TokenId) -> Result<(), Error> {
+        let response = self
+            .send(Method::Delete, format!("{TOKENS}{id}/"), None, DEADLINE)
+            .await?;
+        wire::success(&response, self.clock.now().wall)
+    }
+
+    async fn get(&self, target: String) -> Result<Response, Error> {
+        self.send(Method::Get, target, None, DEADLINE).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        target: String,
+        body: Option<Bytes>,
+        deadline: Duration,
+    ) -> Result<Response, Error> {
+        let request = Request {
+            method,
+            target,
+            credential: self.credential.clone(),
+            body,
+            deadline,
+        };
+        self.transport
+            .send(request)
+            .await
+            .map_err(|error| match error {
+                SendError::NotSent(why) => Error::NotSent(why),
+                SendError::Lost(why) => Error::Lost(why),
+            })
+    }
+
+    fn read<T: for<'de> serde::Deserialize<'de>>(&self, response: &Response) -> Result<T, Error> {
+        wire::read(response, self.clock.now().wall)
+    }
+}

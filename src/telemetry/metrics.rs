@@ -1,0 +1,81 @@
+//! Counters of what the operator did, in the Prometheus text format.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// Metrics and readiness of this process.
+pub struct Telemetry {
+    registry: Registry,
+    runs: Family<Result, Counter>,
+    steps: Family<Step, Counter>,
+    ready: AtomicBool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Result {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Step {
+    step: &'static str,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("platform_token_operator");
+        let (runs, steps) = (Family::default(), Family::default());
+        registry.register(
+            "reconciliations",
+            "Reconciliations of PlatformTokens by what they came to",
+            runs.clone(),
+        );
+        registry.register(
+            "steps",
+            "Steps taken for PlatformTokens: reads and writes of Kubernetes and the platform",
+            steps.clone(),
+        );
+        Self {
+            registry,
+            runs,
+            steps,
+            ready: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Telemetry {
+    /// Counts one reconciliation; `result` is `Ready`, `Silent`, `Gone` or the reason of what stood in the way.
+    pub fn run(&self, result: &'static str) {
+        self.runs.get_or_create(&Result { result }).inc();
+    }
+
+    /// Counts one step.
+    pub fn step(&self, step: &'static str) {
+        self.steps.get_or_create(&Step { step }).inc();
+    }
+
+    /// All caches are filled.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all caches are filled.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// All metrics, as Prometheus scrapes them.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}

@@ -1,0 +1,371 @@
+//! What one test has: a namespace, a platform, and the means to wait.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource};
+use platform_token_operator::api::{PlatformAccount, PlatformToken};
+use platform_token_operator::clock::Clock;
+use platform_token_operator::sandbox::{self, Account, Config, LiveToken, Shared};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::plane::{Plane, base_url, plane};
+
+/// How long anything may take to become true before a test fails.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The account's user on every platform.
+pub const USER: &str = "user-1";
+
+/// Waits until `look` finds something.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited {DEADLINE:?} in vain: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What one test has of the plane.
+pub struct World {
+    pub plane: &'static Plane,
+    pub client: Client,
+    pub namespace: String,
+    pub platform: Arc<Shared>,
+    pub base_url: String,
+    /// Live tokens at the beginning: the account's own credential.
+    before: usize,
+}
+
+impl World {
+    /// A namespace and a platform in the current dialect, without an account.
+    pub async fn bare(config: Config) -> Self {
+        let plane = plane();
+        let listener = plane.take_platform();
+        let base_url = base_url(&listener);
+        listener.set_nonblocking(true).unwrap();
+        let clock = Clock::system();
+        let user = Account::named(platform_token_operator::api::UserId::parse(USER).unwrap());
+        let config = Config {
+            accounts: vec![user],
+            seed: rand_seed(),
+            ..config
+        };
+        let platform = Shared::new(config, Arc::new(move || clock.now().wall));
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        tokio::spawn(sandbox::http::serve(
+            listener,
+            platform.clone(),
+            std::future::pending::<()>(),
+        ));
+
+        let kubeconfig = Kubeconfig::read_from(&plane.kubeconfig).unwrap();
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .unwrap();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = Client::try_from(config).unwrap();
+        let namespace = fresh_name("test");
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let object = serde_json::from_value(json!({ "metadata": { "name": namespace } })).unwrap();
+        namespaces
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
+        let before = platform.with(|sandbox, _| sandbox.model.live().count());
+        Self {
+            plane,
+            client,
+            namespace,
+            platform,
+            base_url,
+            before,
+        }
+    }
+
+    /// The same, with the PlatformAccount `main` and its credentials Secret.
+    pub async fn with(config: Config) -> Self {
+        let world = Self::bare(config).await;
+        world
+            .credentials("credentials", &world.admin_credential())
+            .await;
+        world.account("main", json!({})).await;
+        world
+    }
+
+    /// The same, in the current dialect.
+    pub async fn new() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    /// The credential of the platform's one account.
+    pub fn admin_credential(&self) -> String {
+        let user = platform_token_operator::api::UserId::parse(USER).unwrap();
+        self.platform
+            .with(|sandbox, _| sandbox.model.admin(&user).unwrap().expose().to_owned())
+    }
+
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Creates an object of this namespace.
+    pub async fn create<K>(&self, object: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Serialize
+            + Clone
+            + Debug,
+    {
+        let object: K = serde_json::from_value(object).unwrap();
+        self.api::<K>()
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap()
+    }
+
+    pub async fn patch<K>(&self, name: &str, patch: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        self.api::<K>()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap()
+    }
+
+    pub async fn delete<K>(&self, name: &str)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        self.api::<K>()
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    /// A Secret with a credential under the default key.
+    pub async fn credentials(&self, name: &str, value: &str) -> Secret {
+        self.create(json!({
+            "metadata": { "name": name },
+            "stringData": { "ACEDATACLOUD_PLATFORM_TOKEN": value },
+        }))
+        .await
+    }
+
+    /// A PlatformAccount on this world's platform; `spec` adds to it or overrides.
+    pub async fn account(&self, name: &str, spec: Value) -> PlatformAccount {
+        let mut whole =
+            json!({ "baseURL": self.base_url, "credentialsSecretRef": { "name": "credentials" } });
+        merge(&mut whole, spec);
+        self.create(json!({
+            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformAccount",
+            "metadata": { "name": name }, "spec": whole,
+        }))
+        .await
+    }
+
+    /// A PlatformToken on the account `main`; `spec` adds to it or overrides.
+    pub async fn token(&self, name: &str, spec: Value) -> PlatformToken {
+        let mut whole = json!({ "accountRef": { "kind": "PlatformAccount", "name": "main" } });
+        merge(&mut whole, spec);
+        self.create(json!({
+            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformToken",
+            "metadata": { "name": name }, "spec": whole,
+        }))
+        .await
+    }
+
+    /// A PlatformToken that has become Ready.
+    pub async fn ready_token(&self, name: &str) -> PlatformToken {
+        self.token(name, json!({})).await;
+        self.until_ready(name).await
+    }
+
+    pub async fn until_ready(&self, name: &str) -> PlatformToken {
+        self.until_token(name, &format!("{name} is Ready"), |token| is_ready(token))
+            .await
+    }
+
+    /// Waits until `holds` of the PlatformToken.
+    pub async fn until_token(
+        &self,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&PlatformToken) -> bool,
+    ) -> PlatformToken {
+        let api = self.api::<PlatformToken>();
+        let last = std::sync::Mutex::new(None);
+        let found = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let token = api.get(name).await.unwrap();
+                if holds(&token) {
+                    return token;
+                }
+                *last.lock().unwrap() = Some(token);
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+        });
+        found
+            .await
+            .unwrap_or_else(|_| panic!("waited {DEADLINE:?} in vain: {what}; it is {last:#?}"))
+    }
+
+    /// Waits until Ready is False for this reason; the message.
+    pub async fn until_trouble(&self, name: &str, reason: &str) -> String {
+        let holds =
+            |token: &PlatformToken| condition(token, "Ready").is_some_and(|c| c.reason == reason);
+        let token = self
+            .until_token(name, &format!("{name} has the reason {reason}"), holds)
+            .await;
+        let ready = condition(&token, "Ready").unwrap();
+        assert_eq!(ready.status, "False");
+        ready.message.clone()
+    }
+
+    /// Waits until the account's Ready has this reason; its message.
+    pub async fn until_account(&self, name: &str, reason: &str) -> String {
+        let api = self.api::<PlatformAccount>();
+        eventually(
+            &format!("account {name} has the reason {reason}"),
+            || async {
+                let status = api.get(name).await.unwrap().status?;
+                let ready = status.conditions.into_iter().find(|c| c.type_ == "Ready")?;
+                (ready.reason == reason).then_some(ready.message)
+            },
+        )
+        .await
+    }
+
+    pub async fn secret(&self, name: &str) -> Option<Secret> {
+        self.api::<Secret>().get_opt(name).await.unwrap()
+    }
+
+    /// Waits until the object is gone.
+    pub async fn until_gone<K>(&self, name: &str)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        let api = self.api::<K>();
+        eventually(&format!("{name} is gone"), || async {
+            api.get_opt(name).await.unwrap().is_none().then_some(())
+        })
+        .await;
+    }
+
+    /// The tokens that live upstream beside the account's credential.
+    pub fn live(&self) -> Vec<LiveToken> {
+        self.platform.with(|sandbox, _| {
+            let mut live: Vec<LiveToken> = sandbox.model.live().cloned().collect();
+            live.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+            live.split_off(self.before)
+        })
+    }
+
+    /// How many POSTs took effect.
+    pub fn minted(&self) -> u64 {
+        self.platform.with(|sandbox, _| sandbox.model.minted())
+    }
+
+    /// The events about an object: type, reason, note.
+    pub async fn events(&self, name: &str) -> Vec<(String, String, String)> {
+        let events = self
+            .api::<Event>()
+            .list(&ListParams::default())
+            .await
+            .unwrap();
+        let about = |event: &Event| {
+            event
+                .regarding
+                .as_ref()
+                .is_some_and(|object| object.name.as_deref() == Some(name))
+        };
+        let text = |text: Option<String>| text.unwrap_or_default();
+        events
+            .items
+            .into_iter()
+            .filter(about)
+            .map(|e| (text(e.type_), text(e.reason), text(e.note)))
+            .collect()
+    }
+
+    /// What the platform answers to a bearer.
+    pub async fn answers(&self, bearer: &str) -> u16 {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("{}/api/v1/applications/", self.base_url);
+        let request = client
+            .get(url)
+            .bearer_auth(bearer)
+            .header("accept", "application/json");
+        request.send().await.unwrap().status().as_u16()
+    }
+}
+
+/// The value under a key of a Secret.
+pub fn value(secret: &Secret, key: &str) -> String {
+    String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap()
+}
+
+pub fn condition<'a>(token: &'a PlatformToken, kind: &str) -> Option<&'a Condition> {
+    token
+        .status
+        .as_ref()?
+        .conditions
+        .iter()
+        .find(|c| c.type_ == kind)
+}
+
+/// Ready, and for the generation that it has now.
+pub fn is_ready(token: &PlatformToken) -> bool {
+    condition(token, "Ready")
+        .is_some_and(|c| c.status == "True" && c.observed_generation == token.metadata.generation)
+}
+
+/// A name that no other test of any process has.
+pub fn fresh_name(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn rand_seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}
+
+fn merge(whole: &mut Value, part: Value) {
+    let Value::Object(part) = part else { return };
+    whole.as_object_mut().unwrap().extend(part);
+}
