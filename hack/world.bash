@@ -39,8 +39,8 @@ EOF
     world_spawn control-plane "$control_plane" up --dir "$world_dir/control-plane"
     world_spawn sandbox "$operator" sandbox --listen 127.0.0.1:0 --dialect current --latency 0ms --until-stdin-closes
     local plane platform
-    plane=$(world_first_line control-plane)
-    platform=$(world_first_line sandbox)
+    world_first_line control-plane plane
+    world_first_line sandbox platform
     KUBECONFIG=$(json_field kubeconfig "$plane")
     export KUBECONFIG
     platform_url=$(json_field url "$platform")
@@ -79,20 +79,21 @@ world_runs() {
 world_spawn() {
     local name=$1
     shift
+    : >"$world_dir/logs/$name.out"
     "$@" <"$world_dir/lifeline" >"$world_dir/logs/$name.out" 2>"$world_dir/logs/$name.log" 9>&- &
     world_pids+=($!)
     printf -v "world_pid_${name//-/_}" %d $!
 }
 
-# world_first_line NAME: the line by which a server says that it is ready.
+# world_first_line NAME VARIABLE: sets it to the line by which a server says that it is ready. Not in a
+# subshell: one that waited here when this shell was killed would hold descriptor 9 on its own.
 world_first_line() {
-    local name=$1 pid_variable=world_pid_${1//-/_} line deadline=$((SECONDS + 90))
-    until IFS= read -r line <"$world_dir/logs/$name.out"; do
+    local name=$1 pid_variable=world_pid_${1//-/_} deadline=$((SECONDS + 90))
+    until IFS= read -r "$2" <"$world_dir/logs/$name.out"; do
         kill -0 "${!pid_variable}" 2>/dev/null || world_failed "$name ended early" "$name"
         ((SECONDS < deadline)) || world_failed "$name is not ready after 90 s" "$name"
         sleep 0.05
     done
-    printf '%s\n' "$line"
 }
 
 # world_install: CRDs and permissions, not the Deployment: no node could run it.
