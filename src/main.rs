@@ -1,10 +1,18 @@
 //! Parses arguments and hands over to [`platform_token_operator::cli`].
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use platform_token_operator::cli::Arguments;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     // kube and reqwest share one TLS provider; without one they refuse to start.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    Arguments::parse().execute()
+    match Arguments::parse().execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

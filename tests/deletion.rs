@@ -1,1 +1,159 @@
-//! To come.
+//! A PlatformToken that goes takes its token along.
+
+use k8s_openapi::api::core::v1::Secret;
+use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken};
+use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Verb, When};
+use serde_json::json;
+
+use crate::support::{World, value};
+
+#[tokio::test]
+async fn deleting_a_token_revokes_it_and_removes_its_secret() {
+    for dialect in [Dialect::Current, Dialect::Documented] {
+        let world = World::with(Config {
+            dialect,
+            ..Config::default()
+        })
+        .await;
+        world.ready_token("short-lived").await;
+        let token = value(&world.secret("short-lived").await.unwrap(), "token");
+        world.delete::<PlatformToken>("short-lived").await;
+        world.until_gone::<PlatformToken>("short-lived").await;
+        assert!(world.secret("short-lived").await.is_none(), "{dialect}");
+        assert_eq!(world.answers(&token).await, 401, "{dialect}");
+        assert!(world.live().is_empty(), "{dialect}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_revokes_itself_when_account_and_credentials_went_first() {
+    let world = World::new().await;
+    world.ready_token("alone").await;
+    world.delete::<Secret>("credentials").await;
+    world.delete::<PlatformAccount>("main").await;
+    world.until_gone::<PlatformAccount>("main").await;
+    world.delete::<PlatformToken>("alone").await;
+    world.until_gone::<PlatformToken>("alone").await;
+    assert!(world.live().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_may_not_revoke_itself_is_revoked_through_the_account() {
+    let world = World::with(Config {
+        refuse_self_deletion: true,
+        ..Config::default()
+    })
+    .await;
+    world.ready_token("refused").await;
+    world.delete::<PlatformToken>("refused").await;
+    world.until_gone::<PlatformToken>("refused").await;
+    assert!(world.live().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_whose_value_is_lost_is_revoked_through_the_account() {
+    let world = World::new().await;
+    world.ready_token("blind").await;
+    world
+        .platform
+        .with(|sandbox, _| sandbox.model.config.mask_values = true);
+    world
+        .patch::<Secret>("blind", crate::support::no_value())
+        .await;
+    world.until_trouble("blind", "ValueUnavailable").await;
+    world.delete::<PlatformToken>("blind").await;
+    world.until_gone::<PlatformToken>("blind").await;
+    assert!(world.live().is_empty());
+}
+
+#[tokio::test]
+async fn a_revocation_whose_answer_is_lost_is_repeated_until_it_is_certain() {
+    let world = World::new().await;
+    world.ready_token("uncertain").await;
+    let revocation = Match::on(Verb::Delete, Route::Token);
+    world.platform.script(vec![Rule::once(
+        revocation,
+        Fault::Reset { when: When::After },
+    )]);
+    world.delete::<PlatformToken>("uncertain").await;
+    world.until_gone::<PlatformToken>("uncertain").await;
+    assert!(world.live().is_empty());
+}
+
+#[tokio::test]
+async fn deletion_touches_no_other_token() {
+    let world = World::new().await;
+    let stranger = world
+        .platform
+        .with(|sandbox, now| sandbox.model.stranger(&world.user, vec![], now).unwrap());
+    world.ready_token("one").await;
+    world.ready_token("two").await;
+    world.delete::<PlatformToken>("one").await;
+    world.until_gone::<PlatformToken>("one").await;
+    let left: Vec<_> = world.live().into_iter().map(|token| token.id).collect();
+    let two = world
+        .api::<PlatformToken>()
+        .get("two")
+        .await
+        .unwrap()
+        .status
+        .unwrap()
+        .token_id
+        .unwrap();
+    assert_eq!(left.len(), 2);
+    assert!(left.contains(&stranger.id) && left.contains(&two));
+}
+
+#[tokio::test]
+async fn the_accounts_own_credential_is_never_revoked() {
+    let world = World::new().await;
+    world.ready_token("root").await;
+    let before = world.live()[0].used_at.unwrap();
+    // From now on the generated token is the account's credential.
+    let token = value(&world.secret("root").await.unwrap(), "token");
+    world
+        .patch::<Secret>(
+            "credentials",
+            json!({ "stringData": { "ACEDATACLOUD_PLATFORM_TOKEN": token } }),
+        )
+        .await;
+    let uses = |_: &PlatformToken| {
+        let mut live = world.live().into_iter();
+        live.any(|t| t.hash.as_str() == hash(&token) && t.used_at > Some(before))
+    };
+    world.until_token("root", "the account uses the new credential", uses).await;
+    world.delete::<PlatformToken>("root").await;
+    world.until_gone::<PlatformToken>("root").await;
+    assert_eq!(world.answers(&token).await, 200, "the account still works");
+}
+
+fn hash(token: &str) -> String {
+    platform_token_operator::api::TokenValue::parse(token)
+        .unwrap()
+        .hash()
+        .as_str()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_token_that_was_never_issued_goes_at_once() {
+    let world = World::bare(Config::default()).await;
+    world.token("unborn", json!({})).await;
+    world.until_trouble("unborn", "AccountNotFound").await;
+    world.delete::<PlatformToken>("unborn").await;
+    world.until_gone::<PlatformToken>("unborn").await;
+    assert_eq!(world.minted(), 0);
+}
+
+#[tokio::test]
+async fn a_namespace_goes_with_all_that_is_in_it() {
+    let world = World::new().await;
+    for n in 0..5 {
+        world.token(&format!("token-{n}"), json!({})).await;
+    }
+    for n in 0..5 {
+        world.until_ready(&format!("token-{n}")).await;
+    }
+    world.kubectl(&["delete", "namespace", &world.namespace, "--timeout=60s"]).await;
+    assert!(world.live().is_empty(), "{:?}", world.live());
+}

@@ -171,7 +171,7 @@ pub struct Issued {
     pub token_id: TokenId,
     /// The hash of its value.
     pub hash: TokenHash,
-    /// When the platform created it.
+    /// When the platform created it, in whole seconds.
     pub issued_at: Timestamp,
     /// The platform that it lives on.
     pub base_url: String,

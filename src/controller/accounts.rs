@@ -417,13 +417,7 @@ async fn prove<K: Account>(
 ) {
     let settings = account.settings();
     let Some(transport) = context.platforms.connect(&settings.base_url) else {
-        let text = format!(
-            "this operator may not speak to {} (allowed: {}); correct spec.baseURL, or start the operator with \
-             --allow-base-url {}",
-            settings.base_url,
-            context.platforms.allowed(),
-            settings.base_url
-        );
+        let text = context.platforms.refusal(&settings.base_url);
         return (
             Err(Trouble::stalled(Reason::BaseURLNotAllowed, text)),
             None,

@@ -395,14 +395,7 @@ impl Executor<'_> {
     }
 
     fn not_allowed(&self, base_url: &str) -> Trouble {
-        Trouble::stalled(
-            Reason::BaseURLNotAllowed,
-            format!(
-                "the token lives on {base_url}, which this operator may not speak to (allowed: {}); start it with \
-                 --allow-base-url {base_url}",
-                self.context.platforms.allowed()
-            ),
-        )
+        Trouble::stalled(Reason::BaseURLNotAllowed, self.context.platforms.refusal(base_url))
     }
 
     /// What a failure means; one that concerns the whole account is told to it as well.

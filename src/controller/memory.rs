@@ -1,10 +1,10 @@
 //! What outlives a run, for each PlatformToken.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::plan::{Memory, Moment};
+use crate::plan::{AccountFacts, Memory, Moment};
 
 /// How long a cache may lag behind our own writes before it is believed all the same.
 const LAG: Duration = Duration::from_secs(20);
@@ -20,6 +20,36 @@ pub(super) struct Remembered {
     pub rules: Memory,
     /// Our own last writes, so that a cache that has not seen them is not acted upon.
     pub written: Written,
+    /// A run ended in trouble: until when it is not to be tried again.
+    pub pause: Option<Pause>,
+}
+
+/// A wait that our own writes, which wake us as well, do not cut short. Whatever else changes does.
+#[derive(PartialEq, Eq)]
+pub(super) struct Pause {
+    /// On the monotonic clock.
+    pub until: Duration,
+    /// What the run rested on.
+    pub basis: Basis,
+}
+
+/// What a run rests on, as far as caches tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Basis {
+    /// resourceVersion of the PlatformToken, our own last write included.
+    pub token: u64,
+    /// Its account.
+    pub account: AccountFacts,
+    /// Its Secrets, by name, with their resourceVersions.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl Remembered {
+    /// How long to wait still, if nothing has changed since the last run.
+    pub(super) fn pause(&self, basis: &Basis, now: Moment) -> Option<Duration> {
+        let pause = self.pause.as_ref().filter(|pause| pause.basis == *basis)?;
+        pause.until.checked_sub(now.elapsed).filter(|left| !left.is_zero())
+    }
 }
 
 /// resourceVersions of our own last writes.

@@ -1,4 +1,4 @@
-//! From caches to a snapshot: what a run begins with.
+//! From caches to a snapshot: what a run rests on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,38 +8,42 @@ use kube::{Resource, ResourceExt};
 use super::Context;
 use super::accounts::{Session, account_key};
 use super::kubernetes::version;
-use super::memory::Written;
+use super::memory::{Basis, Written};
 use crate::api::{Attempt, AttemptId, Owner, PlatformToken, names};
 use crate::plan::{Memory, Moment, SecretFacts, Snapshot, TokenFacts};
 
-/// Whether the caches have not seen our own last writes yet.
-pub(super) fn lags(
-    context: &Context,
-    token: &PlatformToken,
-    written: Written,
-    now: Moment,
-) -> bool {
-    let seen = version(token.meta().resource_version.as_ref());
-    written.outruns(seen, context.secrets.newest(), now)
+/// What the caches know of a PlatformToken.
+pub(super) struct Observed {
+    /// What a run would rest on.
+    pub basis: Basis,
+    /// The session that its account stands for.
+    pub session: Option<Arc<Session>>,
+    /// The caches have not seen our own last writes yet.
+    pub lags: bool,
 }
 
-/// What a run begins with, and the session that its account stands for.
-pub(super) fn observe(
+/// Looks at the caches.
+pub(super) fn observe(context: &Context, token: &PlatformToken, written: Written, now: Moment) -> Observed {
+    let seen = version(token.meta().resource_version.as_ref());
+    let name = (token.namespace().unwrap_or_default(), token.name_any());
+    let (account, session) = context.accounts.look_up(&account_key(token));
+    let secrets = context.secrets.of(&name);
+    let lags = written.outruns(seen, context.secrets.newest(), now);
+    let basis = Basis { token: seen, account, secrets };
+    Observed { basis, session, lags }
+}
+
+/// What a run begins with.
+pub(super) fn snapshot(
     context: &Context,
     token: &PlatformToken,
+    basis: Basis,
     memory: Memory,
     now: Moment,
-) -> (Snapshot, Option<Arc<Session>>) {
+) -> Snapshot {
     let facts = token_facts(token, &context.cluster);
-    let cached = context
-        .secrets
-        .of(&(facts.owner.namespace.clone(), facts.owner.name.clone()));
-    let (account, session) = context.accounts.look_up(&account_key(token));
-    let secrets = secrets(&facts, cached);
-    (
-        Snapshot::new(facts, account, secrets, memory, fresh_attempt(), now),
-        session,
-    )
+    let secrets = secrets(&facts, basis.secrets);
+    Snapshot::new(facts, basis.account, secrets, memory, fresh_attempt(), now)
 }
 
 fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {

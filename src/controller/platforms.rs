@@ -69,6 +69,16 @@ impl Platforms {
             .then(|| (self.connect)(&base_url.0))
     }
 
+    /// Why this platform is not spoken to, and what to do.
+    #[must_use]
+    pub fn refusal(&self, base_url: &str) -> String {
+        format!(
+            "this operator may not speak to {base_url}: correct spec.baseURL, or start the operator with \
+             --allow-base-url {base_url}; it may speak to {}",
+            self.allowed()
+        )
+    }
+
     /// The allowed ones, for a message.
     #[must_use]
     pub fn allowed(&self) -> String {

@@ -113,7 +113,7 @@ pub(super) async fn publish<K: Resource<DynamicType = ()>>(
     );
     let event = Event {
         metadata: ObjectMeta {
-            generate_name: metadata.name.as_ref().map(|name| format!("{name}.")),
+            generate_name: metadata.name.as_ref().map(|name| format!("{name}-")),
             namespace: Some(namespace.clone()),
             ..ObjectMeta::default()
         },

@@ -11,8 +11,8 @@ use tracing::Instrument;
 
 use super::Context;
 use super::execute::Executor;
-use super::memory::Remembered;
-use super::observe::{lags, observe};
+use super::memory::{Pause, Remembered};
+use super::observe::{observe, snapshot};
 use super::report::{publish, report_unreadable, write_status};
 use crate::api::{ConditionType, PlatformToken, PlatformTokenStatus, Reason};
 use crate::plan::{Next, Note, Settled, Snapshot, Trouble, Verdict, plan, report};
@@ -51,40 +51,34 @@ pub(super) async fn reconcile(
 async fn run(token: &PlatformToken, context: &Context) -> Action {
     let uid = token.metadata.uid.clone().unwrap_or_default();
     let remembered = context.memory.take(&uid);
-    if lags(context, token, remembered.written, context.clock.now()) {
+    let now = context.clock.now();
+    let observed = observe(context, token, remembered.written, now);
+    let wait = if observed.lags { Some(LAG) } else { remembered.pause(&observed.basis, now) };
+    if let Some(wait) = wait {
         context.memory.put(&uid, remembered);
-        return Action::requeue(LAG);
+        return Action::requeue(wait);
     }
-    let Remembered { rules, mut written } = remembered;
-    let (mut snapshot, session) = observe(context, token, rules, context.clock.now());
-    let mut executor = Executor {
-        context,
-        session,
-        written: &mut written,
-    };
+    let Remembered { rules, mut written, .. } = remembered;
+    let mut basis = observed.basis.clone();
+    let mut snapshot = snapshot(context, token, observed.basis, rules, now);
+    let mut executor = Executor { context, session: observed.session, written: &mut written };
     let settled = settle(&mut executor, &mut snapshot).await;
     snapshot.memory.failures = match settled.verdict {
         Verdict::Trouble(_) => snapshot.memory.failures.saturating_add(1),
         Verdict::Silent => snapshot.memory.failures,
         Verdict::Ready | Verdict::Gone => 0,
     };
-    let told = tell(context, token, &snapshot, &settled.verdict).await;
-    if let Some(version) = told {
+    if let Some(version) = tell(context, token, &snapshot, &settled.verdict).await {
         written.token(version, context.clock.now());
     }
     context.telemetry.run(verdict_label(&settled.verdict));
     if settled.verdict != Verdict::Gone {
-        context.memory.put(
-            &uid,
-            Remembered {
-                rules: snapshot.memory,
-                written,
-            },
-        );
+        // The cache is about to show our own writes; they are no reason to try again.
+        basis.token = basis.token.max(written.token);
+        let pause = settled.requeue.map(|wait| Pause { until: context.clock.now().elapsed + wait, basis });
+        context.memory.put(&uid, Remembered { rules: snapshot.memory, written, pause });
     }
-    settled
-        .requeue
-        .map_or_else(Action::await_change, Action::requeue)
+    settled.requeue.map_or_else(Action::await_change, Action::requeue)
 }
 
 /// Asks for steps and carries them out until there are none.

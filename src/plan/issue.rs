@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::report::is_ready;
+use super::report::{is_ready, whole_seconds};
 use super::{
     Fate, Halt, Moment, OpenAttempt, OwnSecret, Plan, Recovery, RevokeWith, SecretFacts, Snapshot,
     Step, Trouble,
@@ -103,7 +103,7 @@ fn finish(s: &Snapshot, open: &OpenAttempt, now: Moment) -> Plan {
                 attempt: open.attempt.at.clone(),
                 token_id: minted.token_id.clone(),
                 hash: minted.value.hash(),
-                issued_at: minted.created_at,
+                issued_at: whole_seconds(minted.created_at),
                 base_url: open.attempt.account.base_url.clone(),
                 user_id: minted.user_id.clone(),
             };

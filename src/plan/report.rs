@@ -1,6 +1,7 @@
 //! What the user is told: conditions after kstatus, and the status as one piece.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 
 use super::{Moment, Reaction, SecretFacts, Snapshot, Trouble, Verdict};
 use crate::api::{ConditionType, PlatformTokenStatus, Reason};
@@ -104,7 +105,7 @@ pub(super) fn conditions(
                 .collect(),
             observed_generation: generation,
             last_transition_time: same.map_or_else(
-                || Time(whole_seconds(now)),
+                || Time(whole_seconds(now.wall)),
                 |c| c.last_transition_time.clone(),
             ),
         }
@@ -135,6 +136,6 @@ pub(super) fn conditions(
 }
 
 /// The API server keeps whole seconds; a finer time would differ from what is read back.
-fn whole_seconds(now: Moment) -> k8s_openapi::jiff::Timestamp {
-    k8s_openapi::jiff::Timestamp::from_second(now.wall.as_second()).unwrap_or(now.wall)
+pub(super) fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

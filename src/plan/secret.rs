@@ -36,7 +36,7 @@ pub struct OwnSecret {
     pub deleting: bool,
     /// What its annotations record.
     pub issued: Option<Issued>,
-    /// The value under the key `token`, if it is a token at all.
+    /// The value with the recorded hash, if either key holds it still.
     pub value: Option<TokenValue>,
     /// It is exactly as we write it.
     pub whole: bool,
@@ -127,32 +127,26 @@ fn keys(text: &str) -> BTreeMap<String, ByteString> {
 pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> SecretFacts {
     let nothing = BTreeMap::new();
     let annotations = secret.metadata.annotations.as_ref().unwrap_or(&nothing);
-    let value = token_value(secret);
-    let said = annotations.get(names::OWNER);
-    match said {
-        Some(text) if Owner::parse(text).is_ok_and(|said| said == *owner) => {}
-        None if value
-            .as_ref()
-            .is_some_and(|value| Some(&value.hash()) == known) => {}
-        None => {
-            return SecretFacts::Foreign {
-                whose: "was not made by this operator".into(),
-            };
+    let issued = Issued::from_annotations(annotations);
+    let recorded = issued.as_ref().map(|issued| &issued.hash);
+    let value = [recorded, known].into_iter().flatten().find_map(|hash| value_of(secret, hash));
+    match annotations.get(names::OWNER).map(|text| Owner::parse(text)) {
+        Some(Ok(said)) if said == *owner => {}
+        Some(Ok(said)) => {
+            let Owner { namespace, name, uid, .. } = said;
+            let whose = format!("belongs to PlatformToken {namespace}/{name} (uid {uid})");
+            return SecretFacts::Foreign { whose };
         }
-        Some(text) => {
-            let whose = Owner::parse(text).map_or_else(
-                |_| "bears an owner annotation that does not read".into(),
-                |said| {
-                    format!(
-                        "belongs to PlatformToken {}/{} (uid {})",
-                        said.namespace, said.name, said.uid
-                    )
-                },
-            );
+        Some(Err(_)) => {
+            let whose = "bears an owner annotation that does not read".into();
+            return SecretFacts::Foreign { whose };
+        }
+        None if value.as_ref().is_some_and(|value| Some(&value.hash()) == known) => {}
+        None => {
+            let whose = "was not made by this operator".into();
             return SecretFacts::Foreign { whose };
         }
     }
-    let issued = Issued::from_annotations(annotations);
     let whole = match (&issued, &value) {
         (Some(issued), Some(value)) => {
             value.hash() == issued.hash && includes(secret, &render(owner, "", issued, value))
@@ -168,9 +162,13 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
     }))
 }
 
-fn token_value(secret: &Secret) -> Option<TokenValue> {
-    let bytes = secret.data.as_ref()?.get(names::TOKEN_KEY)?;
-    TokenValue::parse(std::str::from_utf8(&bytes.0).ok()?).ok()
+/// The value with this hash, if it stands under either of the keys that we write: a user may have edited one.
+fn value_of(secret: &Secret, hash: &TokenHash) -> Option<TokenValue> {
+    let data = secret.data.as_ref()?;
+    [names::TOKEN_KEY, names::TOKEN_VARIABLE].iter().find_map(|key| {
+        let text = std::str::from_utf8(&data.get(*key)?.0).ok()?;
+        TokenValue::parse(text).ok().filter(|value| value.hash() == *hash)
+    })
 }
 
 /// Whether `secret` has everything that `wanted` has; what users add beside it stays theirs.

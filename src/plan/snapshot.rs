@@ -57,7 +57,7 @@ impl TokenFacts {
 }
 
 /// The account, as far as it is known.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountFacts {
     /// It is about to be proven.
     Pending,
@@ -341,6 +341,9 @@ impl Snapshot {
                 self.note_stored(because, &name, &issued);
                 self.memory.held = None;
                 self.memory.verified = None;
+                // The Secret bears the attempt now, which closes it; its value is remembered no longer.
+                let closes = |open: &mut OpenAttempt| open.attempt.at == issued.attempt;
+                self.memory.attempt.take_if(closes);
                 let own = OwnSecret {
                     version,
                     deleting: false,

@@ -3,8 +3,9 @@
 //! [`plane`] is the control plane of this test run, [`World`] is what one test has of it: a namespace, a platform of its
 //! own behind a port that the operator was told to trust, and the means to wait for something to become true.
 
+mod control_plane;
 mod plane;
 mod world;
 
 pub use plane::{Plane, operator_log, plane};
-pub use world::{World, condition, eventually, fresh_name, is_ready, value};
+pub use world::{World, condition, eventually, fresh_name, is_ready, no_value, value};

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,9 +14,9 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
-use platform_token_operator::api::{PlatformAccount, PlatformToken};
+use platform_token_operator::api::{PlatformAccount, PlatformToken, UserId};
 use platform_token_operator::clock::Clock;
-use platform_token_operator::sandbox::{self, Account, Config, LiveToken, Shared};
+use platform_token_operator::sandbox::{self, Config, LiveToken, Shared};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -24,9 +25,6 @@ use super::plane::{Plane, base_url, plane};
 
 /// How long anything may take to become true before a test fails.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// The account's user on every platform.
-pub const USER: &str = "user-1";
 
 /// Waits until `look` finds something.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(
@@ -53,6 +51,8 @@ pub struct World {
     pub namespace: String,
     pub platform: Arc<Shared>,
     pub base_url: String,
+    /// The platform's first user, whose account tests use.
+    pub user: UserId,
     /// Live tokens at the beginning: the account's own credential.
     before: usize,
 }
@@ -65,12 +65,11 @@ impl World {
         let base_url = base_url(&listener);
         listener.set_nonblocking(true).unwrap();
         let clock = Clock::system();
-        let user = Account::named(platform_token_operator::api::UserId::parse(USER).unwrap());
         let config = Config {
-            accounts: vec![user],
             seed: rand_seed(),
             ..config
         };
+        let user = config.accounts[0].user_id.clone();
         let platform = Shared::new(config, Arc::new(move || clock.now().wall));
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         tokio::spawn(sandbox::http::serve(
@@ -100,6 +99,7 @@ impl World {
             namespace,
             platform,
             base_url,
+            user,
             before,
         }
     }
@@ -121,9 +121,8 @@ impl World {
 
     /// The credential of the platform's one account.
     pub fn admin_credential(&self) -> String {
-        let user = platform_token_operator::api::UserId::parse(USER).unwrap();
         self.platform
-            .with(|sandbox, _| sandbox.model.admin(&user).unwrap().expose().to_owned())
+            .with(|sandbox, _| sandbox.model.admin(&self.user).unwrap().expose().to_owned())
     }
 
     pub fn api<K>(&self) -> Api<K>
@@ -287,6 +286,25 @@ impl World {
         .await;
     }
 
+    /// What `kubectl` prints as the admin; it has to succeed. The platform goes on answering meanwhile.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        let output = self.try_kubectl(arguments, "").await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {arguments:?}: {stderr}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs `kubectl` as the admin, with `input`, whatever comes of it.
+    pub async fn try_kubectl(&self, arguments: &[&str], input: &str) -> Output {
+        let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
+        let (plane, input) = (self.plane, input.to_owned());
+        let run = move || {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            plane.try_kubectl(&arguments, &input)
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
     /// The tokens that live upstream beside the account's credential.
     pub fn live(&self) -> Vec<LiveToken> {
         self.platform.with(|sandbox, _| {
@@ -368,4 +386,9 @@ fn rand_seed() -> u64 {
 fn merge(whole: &mut Value, part: Value) {
     let Value::Object(part) = part else { return };
     whole.as_object_mut().unwrap().extend(part);
+}
+
+/// The patch that takes the value out of a generated Secret.
+pub fn no_value() -> Value {
+    json!({ "data": { "token": "eA==", "ACEDATACLOUD_PLATFORM_TOKEN": "eA==" } })
 }
