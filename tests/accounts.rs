@@ -219,7 +219,9 @@ async fn an_account_of_the_cluster_serves_every_namespace() {
             "credentialsSecretRef": { "namespace": world.namespace, "name": "credentials" },
         },
     });
-    let output = world.try_kubectl(&["apply", "-f", "-"], &account.to_string()).await;
+    let output = world
+        .try_kubectl(&["apply", "-f", "-"], &account.to_string())
+        .await;
     assert!(output.status.success(), "{output:?}");
     world
         .token(
@@ -230,7 +232,9 @@ async fn an_account_of_the_cluster_serves_every_namespace() {
     world.until_ready("served").await;
     world.delete::<PlatformToken>("served").await;
     world.until_gone::<PlatformToken>("served").await;
-    world.kubectl(&["delete", "clusterplatformaccount", &name]).await;
+    world
+        .kubectl(&["delete", "clusterplatformaccount", &name])
+        .await;
 }
 
 #[tokio::test]

@@ -121,7 +121,9 @@ async fn the_accounts_own_credential_is_never_revoked() {
         let mut live = world.live().into_iter();
         live.any(|t| t.hash.as_str() == hash(&token) && t.used_at > Some(before))
     };
-    world.until_token("root", "the account uses the new credential", uses).await;
+    world
+        .until_token("root", "the account uses the new credential", uses)
+        .await;
     world.delete::<PlatformToken>("root").await;
     world.until_gone::<PlatformToken>("root").await;
     assert_eq!(world.answers(&token).await, 200, "the account still works");
@@ -154,6 +156,8 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
     for n in 0..5 {
         world.until_ready(&format!("token-{n}")).await;
     }
-    world.kubectl(&["delete", "namespace", &world.namespace, "--timeout=60s"]).await;
+    world
+        .kubectl(&["delete", "namespace", &world.namespace, "--timeout=60s"])
+        .await;
     assert!(world.live().is_empty(), "{:?}", world.live());
 }

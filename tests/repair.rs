@@ -14,17 +14,30 @@ async fn until_repaired(world: &World, name: &str, before: &Secret) -> Secret {
         let secret = world.secret(name).await?;
         let version = &secret.metadata.resource_version;
         let token = api.get(name).await.unwrap();
-        let known = token.status.as_ref().is_some_and(|status| status.secret_resource_version == *version);
-        (known && is_ready(&token) && *version != before.metadata.resource_version).then_some(secret)
+        let known = token
+            .status
+            .as_ref()
+            .is_some_and(|status| status.secret_resource_version == *version);
+        (known && is_ready(&token) && *version != before.metadata.resource_version)
+            .then_some(secret)
     })
     .await;
     assert_eq!(value(&repaired, "token"), value(before, "token"));
-    assert_eq!(value(&repaired, names::TOKEN_VARIABLE), value(before, "token"));
+    assert_eq!(
+        value(&repaired, names::TOKEN_VARIABLE),
+        value(before, "token")
+    );
     for (key, text) in before.metadata.annotations.iter().flatten() {
-        assert_eq!(repaired.metadata.annotations.as_ref().unwrap().get(key), Some(text));
+        assert_eq!(
+            repaired.metadata.annotations.as_ref().unwrap().get(key),
+            Some(text)
+        );
     }
     for (key, text) in before.metadata.labels.iter().flatten() {
-        assert_eq!(repaired.metadata.labels.as_ref().unwrap().get(key), Some(text));
+        assert_eq!(
+            repaired.metadata.labels.as_ref().unwrap().get(key),
+            Some(text)
+        );
     }
     repaired
 }
@@ -105,9 +118,7 @@ async fn a_token_that_is_gone_with_its_value_is_minted_anew() {
     world
         .platform
         .with(|sandbox, _| assert!(sandbox.model.revoke(&first.id)));
-    world
-        .patch::<Secret>("lost", no_value())
-        .await;
+    world.patch::<Secret>("lost", no_value()).await;
     let renewed = |token: &PlatformToken| {
         token
             .status
@@ -130,9 +141,7 @@ async fn a_value_that_the_platform_hides_is_not_replaced_behind_the_users_back()
     world
         .platform
         .with(|sandbox, _| sandbox.model.config.mask_values = true);
-    world
-        .patch::<Secret>("hidden", no_value())
-        .await;
+    world.patch::<Secret>("hidden", no_value()).await;
     let message = world.until_trouble("hidden", "ValueUnavailable").await;
     assert!(message.contains("put the value back"), "{message}");
     assert_eq!((world.minted(), world.live().len()), (1, 1));

@@ -395,7 +395,10 @@ impl Executor<'_> {
     }
 
     fn not_allowed(&self, base_url: &str) -> Trouble {
-        Trouble::stalled(Reason::BaseURLNotAllowed, self.context.platforms.refusal(base_url))
+        Trouble::stalled(
+            Reason::BaseURLNotAllowed,
+            self.context.platforms.refusal(base_url),
+        )
     }
 
     /// What a failure means; one that concerns the whole account is told to it as well.

@@ -48,7 +48,10 @@ impl Remembered {
     /// How long to wait still, if nothing has changed since the last run.
     pub(super) fn pause(&self, basis: &Basis, now: Moment) -> Option<Duration> {
         let pause = self.pause.as_ref().filter(|pause| pause.basis == *basis)?;
-        pause.until.checked_sub(now.elapsed).filter(|left| !left.is_zero())
+        pause
+            .until
+            .checked_sub(now.elapsed)
+            .filter(|left| !left.is_zero())
     }
 }
 

@@ -23,14 +23,27 @@ pub(super) struct Observed {
 }
 
 /// Looks at the caches.
-pub(super) fn observe(context: &Context, token: &PlatformToken, written: Written, now: Moment) -> Observed {
+pub(super) fn observe(
+    context: &Context,
+    token: &PlatformToken,
+    written: Written,
+    now: Moment,
+) -> Observed {
     let seen = version(token.meta().resource_version.as_ref());
     let name = (token.namespace().unwrap_or_default(), token.name_any());
     let (account, session) = context.accounts.look_up(&account_key(token));
     let secrets = context.secrets.of(&name);
     let lags = written.outruns(seen, context.secrets.newest(), now);
-    let basis = Basis { token: seen, account, secrets };
-    Observed { basis, session, lags }
+    let basis = Basis {
+        token: seen,
+        account,
+        secrets,
+    };
+    Observed {
+        basis,
+        session,
+        lags,
+    }
 }
 
 /// What a run begins with.

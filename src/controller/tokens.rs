@@ -53,15 +53,25 @@ async fn run(token: &PlatformToken, context: &Context) -> Action {
     let remembered = context.memory.take(&uid);
     let now = context.clock.now();
     let observed = observe(context, token, remembered.written, now);
-    let wait = if observed.lags { Some(LAG) } else { remembered.pause(&observed.basis, now) };
+    let wait = if observed.lags {
+        Some(LAG)
+    } else {
+        remembered.pause(&observed.basis, now)
+    };
     if let Some(wait) = wait {
         context.memory.put(&uid, remembered);
         return Action::requeue(wait);
     }
-    let Remembered { rules, mut written, .. } = remembered;
+    let Remembered {
+        rules, mut written, ..
+    } = remembered;
     let mut basis = observed.basis.clone();
     let mut snapshot = snapshot(context, token, observed.basis, rules, now);
-    let mut executor = Executor { context, session: observed.session, written: &mut written };
+    let mut executor = Executor {
+        context,
+        session: observed.session,
+        written: &mut written,
+    };
     let settled = settle(&mut executor, &mut snapshot).await;
     snapshot.memory.failures = match settled.verdict {
         Verdict::Trouble(_) => snapshot.memory.failures.saturating_add(1),
@@ -75,10 +85,22 @@ async fn run(token: &PlatformToken, context: &Context) -> Action {
     if settled.verdict != Verdict::Gone {
         // The cache is about to show our own writes; they are no reason to try again.
         basis.token = basis.token.max(written.token);
-        let pause = settled.requeue.map(|wait| Pause { until: context.clock.now().elapsed + wait, basis });
-        context.memory.put(&uid, Remembered { rules: snapshot.memory, written, pause });
+        let pause = settled.requeue.map(|wait| Pause {
+            until: context.clock.now().elapsed + wait,
+            basis,
+        });
+        context.memory.put(
+            &uid,
+            Remembered {
+                rules: snapshot.memory,
+                written,
+                pause,
+            },
+        );
     }
-    settled.requeue.map_or_else(Action::await_change, Action::requeue)
+    settled
+        .requeue
+        .map_or_else(Action::await_change, Action::requeue)
 }
 
 /// Asks for steps and carries them out until there are none.

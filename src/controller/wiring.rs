@@ -20,7 +20,7 @@ use super::accounts::{self, Account, Accounts, account_key};
 use super::credentials::CredentialWatches;
 use super::kubernetes::{KubeError, call};
 use super::memory::Memories;
-use super::secrets::{SecretIndex, owner_of};
+use super::secrets::SecretIndex;
 use super::tokens::{self, Watched};
 use super::{Context, Platforms};
 use crate::api::{
@@ -207,24 +207,14 @@ async fn watch_secrets(
                 continue;
             }
         };
-        context.secrets.apply(&event);
-        match event {
-            Event::Apply(secret) | Event::InitApply(secret) | Event::Delete(secret) => {
-                wake_owner(&secret, &wake)
-            }
-            Event::InitDone => {
-                if let Some(listed) = listed.take() {
-                    let _ = listed.send(());
-                }
-            }
-            Event::Init => {}
+        for (namespace, name) in context.secrets.apply(&event) {
+            let _ = wake.send(ObjectRef::new(&name).within(&namespace));
         }
-    }
-}
-
-fn wake_owner(secret: &PartialObjectMeta<Secret>, wake: &UnboundedSender<ObjectRef<Watched>>) {
-    if let Some((namespace, name)) = owner_of(secret) {
-        let _ = wake.send(ObjectRef::new(&name).within(&namespace));
+        if let Event::InitDone = event
+            && let Some(listed) = listed.take()
+        {
+            let _ = listed.send(());
+        }
     }
 }
 

@@ -56,8 +56,9 @@ pub fn report_invalid(
     generation: Option<i64>,
     now: Moment,
 ) -> Vec<Condition> {
-    let text =
-        format!("the spec cannot be read: {error}; correct it, or apply the CRDs of this version");
+    let text = format!(
+        "the object cannot be read: {error}; correct it, or apply the CRDs of this version"
+    );
     conditions(
         former,
         Err(&Trouble::stalled(Reason::InvalidSpec, text)),

@@ -129,11 +129,19 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
     let annotations = secret.metadata.annotations.as_ref().unwrap_or(&nothing);
     let issued = Issued::from_annotations(annotations);
     let recorded = issued.as_ref().map(|issued| &issued.hash);
-    let value = [recorded, known].into_iter().flatten().find_map(|hash| value_of(secret, hash));
+    let value = [recorded, known]
+        .into_iter()
+        .flatten()
+        .find_map(|hash| value_of(secret, hash));
     match annotations.get(names::OWNER).map(|text| Owner::parse(text)) {
         Some(Ok(said)) if said == *owner => {}
         Some(Ok(said)) => {
-            let Owner { namespace, name, uid, .. } = said;
+            let Owner {
+                namespace,
+                name,
+                uid,
+                ..
+            } = said;
             let whose = format!("belongs to PlatformToken {namespace}/{name} (uid {uid})");
             return SecretFacts::Foreign { whose };
         }
@@ -141,7 +149,9 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
             let whose = "bears an owner annotation that does not read".into();
             return SecretFacts::Foreign { whose };
         }
-        None if value.as_ref().is_some_and(|value| Some(&value.hash()) == known) => {}
+        None if value
+            .as_ref()
+            .is_some_and(|value| Some(&value.hash()) == known) => {}
         None => {
             let whose = "was not made by this operator".into();
             return SecretFacts::Foreign { whose };
@@ -165,10 +175,14 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
 /// The value with this hash, if it stands under either of the keys that we write: a user may have edited one.
 fn value_of(secret: &Secret, hash: &TokenHash) -> Option<TokenValue> {
     let data = secret.data.as_ref()?;
-    [names::TOKEN_KEY, names::TOKEN_VARIABLE].iter().find_map(|key| {
-        let text = std::str::from_utf8(&data.get(*key)?.0).ok()?;
-        TokenValue::parse(text).ok().filter(|value| value.hash() == *hash)
-    })
+    [names::TOKEN_KEY, names::TOKEN_VARIABLE]
+        .iter()
+        .find_map(|key| {
+            let text = std::str::from_utf8(&data.get(*key)?.0).ok()?;
+            TokenValue::parse(text)
+                .ok()
+                .filter(|value| value.hash() == *hash)
+        })
 }
 
 /// Whether `secret` has everything that `wanted` has; what users add beside it stays theirs.

@@ -64,7 +64,11 @@ impl Exchange {
 
     /// Refuses what the API does not speak: an answer that is not JSON (406), a body that is not (415).
     pub(super) fn negotiate(&self) -> Result<(), Reply> {
-        if !self.accept.as_deref().is_some_and(|accept| accept.contains(JSON) || accept.contains("*/*")) {
+        if !self
+            .accept
+            .as_deref()
+            .is_some_and(|accept| accept.contains(JSON) || accept.contains("*/*"))
+        {
             return Err(Reply::detail(
                 406,
                 "Could not satisfy the request Accept header.",

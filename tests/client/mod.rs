@@ -49,6 +49,15 @@ struct Platform {
 }
 
 impl Platform {
+    /// Two platforms of today, one on each way.
+    async fn both() -> [(Way, Self); 2] {
+        let [http, door] = WAYS.map(|way| async move {
+            let platform = Self::new(way, Config::default()).await;
+            (way, platform)
+        });
+        [http.await, door.await]
+    }
+
     async fn new(way: Way, config: Config) -> Self {
         let begin: Timestamp = BEGIN.parse().unwrap();
         let clock = Clock::simulated(begin);
