@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::support::World;
 
-fn token(spec: Value) -> Value {
+fn token(spec: &Value) -> Value {
     json!({
         "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformToken",
         "metadata": { "name": "t" }, "spec": spec,
     })
 }
 
-fn account(settings: Value) -> Value {
+fn account(settings: &Value) -> Value {
     let mut spec = json!({ "credentialsSecretRef": { "name": "c" } });
     spec.as_object_mut()
         .unwrap()
@@ -24,7 +24,7 @@ fn account(settings: Value) -> Value {
     })
 }
 
-fn cluster_account(credentials: Value) -> Value {
+fn cluster_account(credentials: &Value) -> Value {
     json!({
         "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "ClusterPlatformAccount",
         "metadata": { "name": "a" }, "spec": { "credentialsSecretRef": credentials },
@@ -51,18 +51,18 @@ async fn apply(world: &World, manifest: &Value) -> (bool, String) {
 async fn good_manifests_are_accepted() {
     let world = World::bare(Config::default()).await;
     for manifest in [
-        token(json!({})),
-        token(json!({ "secret": { "name": "a.b-c" } })),
-        token(json!({ "accountRef": { "name": "other" } })),
-        token(json!({ "accountRef": { "kind": "PlatformAccount", "name": "team" } })),
-        account(json!({})),
-        account(json!({ "baseURL": "http://127.0.0.1:8081" })),
-        account(json!({ "baseURL": "http://[::1]:8081" })),
-        account(json!({ "baseURL": "https://platform.acedata.cloud" })),
-        account(json!({ "resyncInterval": "1h30m" })),
-        account(json!({ "resyncInterval": "10s" })),
-        account(json!({ "rateLimit": { "requestsPerSecond": 1, "burst": 1 }, "verify": false })),
-        cluster_account(json!({ "namespace": "n", "name": "c" })),
+        token(&json!({})),
+        token(&json!({ "secret": { "name": "a.b-c" } })),
+        token(&json!({ "accountRef": { "name": "other" } })),
+        token(&json!({ "accountRef": { "kind": "PlatformAccount", "name": "team" } })),
+        account(&json!({})),
+        account(&json!({ "baseURL": "http://127.0.0.1:8081" })),
+        account(&json!({ "baseURL": "http://[::1]:8081" })),
+        account(&json!({ "baseURL": "https://platform.acedata.cloud" })),
+        account(&json!({ "resyncInterval": "1h30m" })),
+        account(&json!({ "resyncInterval": "10s" })),
+        account(&json!({ "rateLimit": { "requestsPerSecond": 1, "burst": 1 }, "verify": false })),
+        cluster_account(&json!({ "namespace": "n", "name": "c" })),
     ] {
         let (accepted, said) = apply(&world, &manifest).await;
         assert!(accepted, "{manifest}: {said}");
@@ -74,87 +74,87 @@ async fn bad_manifests_are_refused_with_what_to_write_instead() {
     let world = World::bare(Config::default()).await;
     for (manifest, says) in [
         (
-            token(json!({ "secret": { "name": "Upper" } })),
+            token(&json!({ "secret": { "name": "Upper" } })),
             "write lower-case letters, digits, '-' and '.'",
         ),
         (
-            token(json!({ "secret": { "name": "" } })),
+            token(&json!({ "secret": { "name": "" } })),
             "write lower-case letters",
         ),
         (
-            token(json!({ "accountRef": { "name": "" } })),
+            token(&json!({ "accountRef": { "name": "" } })),
             "leave it out for `default`",
         ),
         (
-            token(json!({ "accountRef": { "kind": "Account", "name": "a" } })),
+            token(&json!({ "accountRef": { "kind": "Account", "name": "a" } })),
             "supported values: \"PlatformAccount\"",
         ),
         (
-            token(json!({ "secretName": "s" })),
+            token(&json!({ "secretName": "s" })),
             "unknown field \"spec.secretName\"",
         ),
         (
-            account(json!({ "baseURL": "platform.acedata.cloud" })),
+            account(&json!({ "baseURL": "platform.acedata.cloud" })),
             "write for instance `https://platform.acedata.cloud`",
         ),
         (
-            account(json!({ "baseURL": "https://x/" })),
+            account(&json!({ "baseURL": "https://x/" })),
             "without a path",
         ),
         (
-            account(json!({ "baseURL": "https://x/api" })),
+            account(&json!({ "baseURL": "https://x/api" })),
             "without a path",
         ),
         (
-            account(json!({ "baseURL": "https://user@x" })),
+            account(&json!({ "baseURL": "https://user@x" })),
             "scheme and lower-case host alone",
         ),
         (
-            account(json!({ "baseURL": "ftp://x" })),
+            account(&json!({ "baseURL": "ftp://x" })),
             "scheme and lower-case host alone",
         ),
         (
-            account(json!({ "resyncInterval": "9s" })),
+            account(&json!({ "resyncInterval": "9s" })),
             "from `10s` to `24h`",
         ),
         (
-            account(json!({ "resyncInterval": "25h" })),
+            account(&json!({ "resyncInterval": "25h" })),
             "from `10s` to `24h`",
         ),
         (
-            account(json!({ "resyncInterval": "soon" })),
+            account(&json!({ "resyncInterval": "soon" })),
             "resyncInterval",
         ),
         (
-            account(json!({ "resyncInterval": "-10m" })),
+            account(&json!({ "resyncInterval": "-10m" })),
             "resyncInterval",
         ),
         (
-            account(json!({ "rateLimit": { "requestsPerSecond": 0 } })),
+            account(&json!({ "rateLimit": { "requestsPerSecond": 0 } })),
             "from 1 to 100000",
         ),
         (
-            account(json!({ "rateLimit": { "burst": 100_001 } })),
+            account(&json!({ "rateLimit": { "burst": 100_001 } })),
             "from 1 to 100000",
         ),
         (
-            account(json!({ "credentialsSecretRef": { "name": "" } })),
+            account(&json!({ "credentialsSecretRef": { "name": "" } })),
             "the name of the Secret that holds the credential",
         ),
         (
-            account(json!({ "credentialsSecretRef": { "name": "c", "key": "" } })),
+            account(&json!({ "credentialsSecretRef": { "name": "c", "key": "" } })),
             "credentialsSecretRef.key",
         ),
         (
-            account(json!({ "credentialsSecretRef": { "name": "c", "namespace": "n" } })),
+            account(&json!({ "credentialsSecretRef": { "name": "c", "namespace": "n" } })),
             "unknown field",
         ),
         (
-            cluster_account(json!({ "name": "c" })),
+            cluster_account(&json!({ "name": "c" })),
             "credentialsSecretRef.namespace: Required value",
         ),
         (
-            cluster_account(json!({ "namespace": "", "name": "c" })),
+            cluster_account(&json!({ "namespace": "", "name": "c" })),
             "the namespace of the Secret",
         ),
     ] {

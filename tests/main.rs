@@ -3,7 +3,10 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a test owns its tasks and its time"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test owns its tasks and its time, and says with a panic what does not hold"
 )]
 
 mod support;

@@ -26,7 +26,6 @@ mod world;
 #[expect(
     clippy::unwrap_used,
     clippy::panic,
-    unreachable_pub,
     reason = "the tests' own, and fails as they do"
 )]
 mod control_plane;

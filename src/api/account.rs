@@ -225,7 +225,7 @@ pub struct AccountStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub dialect: Option<Dialect>,
-    /// `Ready`, and where it applies `Stalled`.
+    /// `Ready`, and where they apply `Reconciling` and `Stalled`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

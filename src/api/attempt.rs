@@ -82,19 +82,24 @@ pub struct AttemptRef {
 }
 
 impl AttemptRef {
+    /// No PlatformToken gets this far; a higher number was not written by us.
+    const MAX_NUMBER: u32 = 1_000_000_000;
+
     /// Reads `NUMBER/ID`.
     pub fn parse(text: &str) -> Result<Self, MalformedRecord> {
         text.split_once('/')
             .and_then(|(number, id)| {
-                Some(Self {
-                    number: number.parse().ok()?,
-                    id: AttemptId::parse(id).ok()?,
-                })
+                let (number, id) = (number.parse().ok()?, AttemptId::parse(id).ok()?);
+                Some(Self { number, id }).filter(Self::is_plausible)
             })
             .ok_or_else(|| MalformedRecord {
                 name: names::ATTEMPT,
                 problem: "it is not NUMBER/ID".into(),
             })
+    }
+
+    fn is_plausible(&self) -> bool {
+        (1..=Self::MAX_NUMBER).contains(&self.number)
     }
 }
 
@@ -126,10 +131,15 @@ pub struct Attempt {
 impl Attempt {
     /// Reads the annotation [`names::ATTEMPT`] of a PlatformToken.
     pub fn parse(text: &str) -> Result<Self, MalformedRecord> {
-        serde_json::from_str(text).map_err(|e| MalformedRecord {
+        let malformed = |problem| MalformedRecord {
             name: names::ATTEMPT,
-            problem: e.to_string(),
-        })
+            problem,
+        };
+        let attempt: Self = serde_json::from_str(text).map_err(|e| malformed(e.to_string()))?;
+        if !attempt.at.is_plausible() {
+            return Err(malformed("its number is out of range".into()));
+        }
+        Ok(attempt)
     }
 
     /// The tags that the token bears upstream, where the dialect has tags.
@@ -242,6 +252,9 @@ mod tests {
     fn an_attempt_reads_back_as_written() {
         let text = serde_json::to_string(&attempt()).unwrap();
         assert_eq!(Attempt::parse(&text).unwrap(), attempt());
+        let absurd = text.replace("\"number\":3", "\"number\":4294967295");
+        assert!(Attempt::parse(&absurd).is_err());
+        assert!(AttemptRef::parse("4294967295/x").is_err() && AttemptRef::parse("0/x").is_err());
         assert!(
             Attempt::parse("{}")
                 .unwrap_err()

@@ -32,6 +32,8 @@ pub enum Reason {
     Issued,
     /// The account is proven.
     Proven,
+    /// A new token took the place of one that was gone upstream with its value.
+    Replaced,
     /// The Secret was written again with the token that it had held.
     Repaired,
     /// The Secret has another name now; the token is the same.
@@ -56,6 +58,8 @@ pub enum Reason {
     Unauthorized,
     /// The platform knows the credential and refuses it this.
     Forbidden,
+    /// The account's credential belongs to another user than the token or attempt.
+    AccountChanged,
     /// The platform does not answer.
     Unreachable,
     /// The platform asks us to slow down.
@@ -85,6 +89,7 @@ impl Reason {
         match self {
             Self::Issued => "Issued",
             Self::Proven => "Proven",
+            Self::Replaced => "Replaced",
             Self::Repaired => "Repaired",
             Self::Moved => "Moved",
             Self::Revoked => "Revoked",
@@ -97,6 +102,7 @@ impl Reason {
             Self::CredentialsInvalid => "CredentialsInvalid",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden => "Forbidden",
+            Self::AccountChanged => "AccountChanged",
             Self::Unreachable => "Unreachable",
             Self::Throttled => "Throttled",
             Self::Refused => "Refused",

@@ -77,6 +77,12 @@ impl Credential {
         SecretString::from(format!("Bearer {}", self.0.expose_secret()))
     }
 
+    /// Takes this very credential out of a text, for instance of an answer that quotes it.
+    #[must_use]
+    pub fn hide_in(&self, text: &str) -> String {
+        text.replace(self.0.expose_secret(), "…")
+    }
+
     /// Whether this is a platform token; a user token expires.
     #[must_use]
     pub fn is_platform_token(&self) -> bool {

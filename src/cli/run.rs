@@ -21,7 +21,7 @@ use crate::telemetry::{self, LogFormat, Telemetry};
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// A platform that accounts may name in `spec.baseURL`; may be given several times. Credentials are sent to no
-    /// other host.
+    /// other host. It replaces the default: name that one as well if it is still to be allowed.
     #[arg(
         long,
         value_name = "URL",
@@ -92,7 +92,8 @@ impl Run {
             !self.leader_election,
             "leader election is not built yet: run one replica with --leader-election=false"
         );
-        let filter = EnvFilter::try_new(&self.log)
+        // kube-client logs whole answers that it cannot parse, and one may be a Secret.
+        let filter = EnvFilter::try_new(format!("{},kube_client=error", self.log))
             .with_context(|| format!("--log {:?} is no filter", self.log))?;
         telemetry::init_logs(self.log_format, filter);
 

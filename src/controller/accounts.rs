@@ -1,6 +1,6 @@
 //! Proves each account and hands out its session.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,13 +18,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::Context;
 use super::kubernetes::call_opt;
 use super::report::{publish, report_unreadable, write_status};
-use super::trouble::{of_kubernetes, of_platform};
+use super::trouble::{PAUSE, of_kubernetes, of_platform};
 use crate::api::{
     AccountKey, AccountKind, AccountSettings, AccountStatus, ClusterPlatformAccount, Credential,
-    Dialect, PlatformAccount, PlatformToken, RateLimit, Reason,
+    Dialect, PlatformAccount, PlatformToken, RateLimit, Reason, TokenHash,
 };
 use crate::plan::{AccountFacts, Identity, Note, Proof, Trouble, report_account};
-use crate::platform::{Client, Throttle};
+use crate::platform::{Client, Error, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
 /// the current one: a proxy's 404 is no change of dialect.
@@ -155,14 +155,46 @@ pub(super) struct Accounts {
 struct Known {
     /// uid and generation that were proven; another one is not.
     of: Revision,
-    proof: Result<Arc<Session>, Trouble>,
     throttle: (RateLimit, Arc<Throttle>),
-    /// resourceVersion of the credentials Secret that was used.
-    credentials: Option<String>,
+    proven: Proven,
     /// Proofs that failed, in a row.
     failures: u32,
     /// Answers in the documented dialect, in a row, after one in the current.
     odd: u32,
+}
+
+/// What one proof has brought.
+#[derive(Clone)]
+struct Proven {
+    session: Result<Arc<Session>, Trouble>,
+    /// resourceVersion of the credentials Secret that was used.
+    secret: Option<String>,
+    /// The hash of the credential that was used; of the last one, if there is none now.
+    credential: Option<TokenHash>,
+    /// What the user should know although it works.
+    warning: Option<&'static str>,
+    /// The platform answered in the documented dialect, and had answered in the current one before.
+    odd: bool,
+}
+
+impl Proven {
+    fn broken(trouble: Trouble) -> Self {
+        Self {
+            session: Err(trouble),
+            secret: None,
+            credential: None,
+            warning: None,
+            odd: false,
+        }
+    }
+
+    /// What it tells tokens.
+    fn facts(&self) -> Proof {
+        self.session
+            .as_ref()
+            .map(|session| session.identity.clone())
+            .map_err(Trouble::clone)
+    }
 }
 
 /// One state of one account's spec.
@@ -199,7 +231,7 @@ impl Accounts {
             .lock()
             .get(key)
             .filter(|known| known.of == revision)
-            .map(|known| &known.proof)
+            .map(|known| &known.proven.session)
         {
             None => (AccountFacts::Pending, None),
             Some(Ok(session)) => (
@@ -217,6 +249,15 @@ impl Accounts {
                 )
             }
         }
+    }
+
+    /// The hashes of every credential that an account uses, or used last.
+    pub(super) fn credentials(&self) -> BTreeSet<TokenHash> {
+        let known = self.lock();
+        known
+            .values()
+            .filter_map(|known| known.proven.credential.clone())
+            .collect()
     }
 
     /// The platform refused this account's credential: prove it anew.
@@ -259,7 +300,7 @@ impl Accounts {
             let proven_with = self
                 .lock()
                 .get(key)
-                .and_then(|known| known.credentials.clone());
+                .and_then(|known| known.proven.secret.clone());
             if proven_with.as_ref() != resource_version {
                 self.doubt(key);
             }
@@ -293,6 +334,12 @@ impl Accounts {
         }
     }
 
+    fn was_odd_enough(&self, key: &AccountKey) -> bool {
+        self.lock()
+            .get(key)
+            .is_some_and(|known| known.odd + 1 >= ODD_ANSWERS)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<AccountKey, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -312,90 +359,78 @@ pub(super) async fn reconcile<K: Account>(
     };
     let key = account.key();
     context.credentials.watch(&context, &account.credentials());
-    let (proof, warning, credentials) = prove(account, &context).await;
-    let wait = remember(account, &context, proof.as_ref(), credentials);
-    let proof: Proof = proof.map(|session| session.identity.clone());
+    let proven = prove(account, &context).await;
+    let proof = proven.facts();
 
     let nothing = AccountStatus::default();
     let former = account.status().unwrap_or(&nothing);
+    let generation = account.meta().generation;
     let status = report_account(
         former,
         &proof,
-        warning,
-        account.meta().generation,
+        proven.warning,
+        generation,
         context.clock.now(),
     );
+    let wait = remember(account, &context, proven);
     let api = K::api(context.client.clone(), account.namespace().as_deref());
     if let Err(error) = write_status(&api, account, former, &status).await {
         tracing::warn!(%error, account = %key, "the status could not be written");
     }
-    if let Err(trouble) = &proof {
-        tracing::warn!(account = %key, reason = trouble.reason.as_str(), "{}", trouble.message);
-        if former.conditions.first().map(|c| c.reason.as_str()) != Some(trouble.reason.as_str()) {
-            publish(
-                &context,
-                account,
-                &Note {
-                    warning: true,
-                    reason: trouble.reason,
-                    text: trouble.message.clone(),
-                },
-            )
-            .await;
+    if let Err(trouble) = proof {
+        let reason = trouble.reason;
+        tracing::warn!(account = %key, reason = reason.as_str(), "{}", trouble.message);
+        if former.conditions.first().map(|c| c.reason.as_str()) != Some(reason.as_str()) {
+            let note = Note {
+                warning: true,
+                reason,
+                text: trouble.message,
+            };
+            publish(&context, account, &note).await;
         }
     }
     Ok(Action::requeue(wait))
 }
 
-/// Keeps what came of a proof, wakes the account's tokens if it makes a difference to them, and says when to prove
+/// Keeps what a proof has brought, wakes the account's tokens if it makes a difference to them, and says when to prove
 /// again.
-fn remember<K: Account>(
-    account: &K,
-    context: &Context,
-    proof: Result<&Arc<Session>, &Trouble>,
-    credentials: Option<String>,
-) -> Duration {
+fn remember<K: Account>(account: &K, context: &Context, mut proven: Proven) -> Duration {
     let accounts = &context.accounts;
-    let key = account.key();
-    let throttle = (
-        account.settings().rate_limit,
-        accounts.throttle(&key, account.settings().rate_limit),
-    );
-    let former = accounts.lock().remove(&key);
-    let facts = |proof: Result<&Arc<Session>, &Trouble>| match proof {
-        Ok(session) => Ok(session.identity.clone()),
-        Err(trouble) => Err(trouble.clone()),
-    };
+    let (key, settings) = (account.key(), account.settings());
     let of = (account.uid(), account.meta().generation);
+    let throttle = (
+        settings.rate_limit,
+        accounts.throttle(&key, settings.rate_limit),
+    );
+    let mut known = accounts.lock();
+    let former = known.remove(&key);
     let same = former
         .as_ref()
-        .is_some_and(|known| known.of == of && facts(known.proof.as_ref()) == facts(proof));
-    let failures = match proof {
-        Ok(_) => 0,
-        Err(_) => former
-            .as_ref()
-            .map_or(0, |known| known.failures)
-            .saturating_add(1),
-    };
-    let odd = match proof {
-        Err(trouble) if trouble.reason == Reason::BrokenAnswer => {
-            former.as_ref().map_or(0, |known| known.odd) + 1
+        .is_some_and(|former| former.of == of && former.proven.facts() == proven.facts());
+    let (mut failures, mut odd) = former
+        .as_ref()
+        .map_or((0, 0), |former| (former.failures, former.odd));
+    odd = if proven.odd { odd + 1 } else { 0 };
+    let resync = Duration::from(settings.resync_interval);
+    let wait = match &proven.session {
+        Ok(_) => {
+            failures = 0;
+            resync
         }
-        _ => 0,
+        Err(trouble) => {
+            failures = failures.saturating_add(1);
+            trouble.wait(failures - 1, &key.to_string()).min(resync)
+        }
     };
-    let proof = proof.cloned().map_err(Trouble::clone);
-    let resync = Duration::from(account.settings().resync_interval);
-    let wait = match &proof {
-        Ok(_) => resync,
-        Err(trouble) => trouble.wait(failures - 1, &key.to_string()).min(resync),
-    };
-    accounts.lock().insert(
+    proven.credential = proven
+        .credential
+        .or_else(|| former.and_then(|former| former.proven.credential));
+    known.insert(
         key.clone(),
         Known {
             of,
-            proof,
             throttle,
-            credentials,
+            proven,
             failures,
             odd,
         },
@@ -407,39 +442,33 @@ fn remember<K: Account>(
 }
 
 /// Asks the platform who the credential belongs to.
-async fn prove<K: Account>(
-    account: &K,
-    context: &Context,
-) -> (
-    Result<Arc<Session>, Trouble>,
-    Option<&'static str>,
-    Option<String>,
-) {
+async fn prove<K: Account>(account: &K, context: &Context) -> Proven {
     let settings = account.settings();
     let Some(transport) = context.platforms.connect(&settings.base_url) else {
         let text = context.platforms.refusal(&settings.base_url);
-        return (
-            Err(Trouble::stalled(Reason::BaseURLNotAllowed, text)),
-            None,
-            None,
-        );
+        return Proven::broken(Trouble::stalled(Reason::BaseURLNotAllowed, text));
     };
     let key = account.credentials();
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
     let secret = match call_opt(secrets.get(&key.name)).await {
         Ok(secret) => secret,
-        Err(error) => return (Err(of_kubernetes(&error)), None, None),
+        Err(error) => return Proven::broken(of_kubernetes(&error)),
     };
     let version = secret.as_ref().and_then(ResourceExt::resource_version);
     let credential = match credential(secret, &key) {
         Ok(credential) => credential,
-        Err(trouble) => return (Err(trouble), None, version),
+        Err(trouble) => {
+            return Proven {
+                secret: version,
+                ..Proven::broken(trouble)
+            };
+        }
     };
+    let hash = credential.hash();
     let warning = (!credential.is_platform_token()).then_some(
         "the credential is not a platform token (platform-…): a user token expires, and tokens can then be neither \
          created nor revoked",
     );
-    let hash = credential.hash();
     let client = Client::new(transport, credential, context.clock);
     let throttle = context
         .accounts
@@ -449,8 +478,12 @@ async fn prove<K: Account>(
         "asking {} who the credential in Secret {}/{} belongs to",
         settings.base_url, key.namespace, key.name
     );
-    let proof = match client.whoami().await {
-        Ok(who) if who.dialect == Dialect::Documented && gave_up_current(account, context) => {
+    let answer = client.whoami().await;
+    let odd = answer
+        .as_ref()
+        .is_ok_and(|who| denies_current(account, who.dialect));
+    let session = match answer {
+        Ok(_) if odd && !context.accounts.was_odd_enough(&account.key()) => {
             Err(Trouble::transient(
                 Reason::BrokenAnswer,
                 format!(
@@ -464,7 +497,6 @@ async fn prove<K: Account>(
                 user_id: who.user_id,
                 username: who.username,
                 dialect: who.dialect,
-                credential: hash,
                 verify: settings.verify,
             };
             Ok(Arc::new(Session {
@@ -475,13 +507,29 @@ async fn prove<K: Account>(
             }))
         }
         Err(error) => {
-            if let crate::platform::Error::Throttled { retry_after } = &error {
-                throttle.pause(retry_after.unwrap_or(super::trouble::PAUSE));
+            context.telemetry.platform_error(error.class());
+            if let Error::Throttled { retry_after } = &error {
+                throttle.pause(retry_after.unwrap_or(PAUSE));
             }
             Err(of_platform(&doing, &error))
         }
     };
-    (proof, warning, version)
+    Proven {
+        session,
+        secret: version,
+        credential: Some(hash),
+        warning,
+        odd,
+    }
+}
+
+/// The status knows this very platform to speak the current dialect.
+fn denies_current<K: Account>(account: &K, dialect: Dialect) -> bool {
+    let known = account.status().is_some_and(|status| {
+        status.dialect == Some(Dialect::Current)
+            && status.observed_generation == account.meta().generation
+    });
+    known && dialect == Dialect::Documented
 }
 
 fn credential(secret: Option<Secret>, key: &CredentialsKey) -> Result<Credential, Trouble> {
@@ -517,17 +565,4 @@ fn credential(secret: Option<Secret>, key: &CredentialsKey) -> Result<Credential
     let text =
         std::str::from_utf8(&bytes.0).map_err(|_| invalid("is not one line of printable ASCII"))?;
     Credential::parse(text).map_err(|unusable| invalid(&unusable.to_string()))
-}
-
-/// The status knows this very platform to speak the current dialect, and it has not denied it often enough.
-fn gave_up_current<K: Account>(account: &K, context: &Context) -> bool {
-    let said = account.status().is_some_and(|status| {
-        status.dialect == Some(Dialect::Current)
-            && status.observed_generation == account.meta().generation
-    });
-    said && context
-        .accounts
-        .lock()
-        .get(&account.key())
-        .is_none_or(|known| known.odd < ODD_ANSWERS)
 }

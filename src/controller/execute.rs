@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Context;
 use super::accounts::Session;
@@ -37,6 +37,7 @@ impl Executor<'_> {
         match step {
             Step::ReadSecret { name } => self.read_secret(s, name).await,
             Step::Preflight { name } => self.preflight(s, name).await,
+            Step::Hold => self.hold(s).await,
             Step::Open(attempt) => self.open(s, attempt).await,
             Step::Mint(attempt) => self.mint(attempt).await,
             Step::FindMinted(attempt) => self.find_minted(attempt).await,
@@ -89,6 +90,14 @@ impl Executor<'_> {
         }
     }
 
+    async fn hold(&mut self, s: &Snapshot) -> Outcome {
+        let patch = json!({ "metadata": { "finalizers": held_finalizers(s) } });
+        match self.patch_token(s, patch).await {
+            Ok(resource_version) => Outcome::Held { resource_version },
+            Err(error) => stale_or(error, of_kubernetes),
+        }
+    }
+
     async fn open(&mut self, s: &Snapshot, attempt: &Attempt) -> Outcome {
         let Ok(record) = serde_json::to_string(attempt) else {
             return Outcome::Failed(Trouble::stalled(
@@ -96,29 +105,12 @@ impl Executor<'_> {
                 "the attempt does not serialize",
             ));
         };
-        let mut finalizers = s.token.finalizers.clone();
-        if !s.token.is_held() {
-            finalizers.push(names::FINALIZER.into());
-        }
         let patch = json!({ "metadata": {
-            "uid": s.token.owner.uid,
-            "resourceVersion": s.token.resource_version,
-            "finalizers": finalizers,
+            "finalizers": held_finalizers(s),
             "annotations": { names::ATTEMPT: record },
         }});
-        match call(self.tokens(s).patch_metadata(
-            &s.token.owner.name,
-            &PatchParams::default(),
-            &Patch::Merge(patch),
-        ))
-        .await
-        {
-            Ok(token) => {
-                self.wrote_token(&token);
-                Outcome::Opened {
-                    resource_version: token.resource_version().unwrap_or_default(),
-                }
-            }
+        match self.patch_token(s, patch).await {
+            Ok(resource_version) => Outcome::Opened { resource_version },
             Err(error) => stale_or(error, of_kubernetes),
         }
     }
@@ -175,14 +167,7 @@ impl Executor<'_> {
                             user_id: row.user_id,
                             created_at: row.created_at,
                         }),
-                        None => Outcome::Failed(Trouble::stalled(
-                            Reason::ValueUnavailable,
-                            format!(
-                                "attempt {} made token {}, and the platform does not show its value; delete this \
-                                 PlatformToken and create it anew",
-                                attempt.at.id, row.id
-                            ),
-                        )),
+                        None => Outcome::MintedWithheld(row.id),
                     },
                 }
             }
@@ -355,32 +340,28 @@ impl Executor<'_> {
             .iter()
             .filter(|f| *f != names::FINALIZER)
             .collect();
-        let patch = json!({ "metadata": {
-            "uid": s.token.owner.uid,
-            "resourceVersion": s.token.resource_version,
-            "finalizers": others,
-        }});
-        match call(self.tokens(s).patch_metadata(
-            &s.token.owner.name,
-            &PatchParams::default(),
-            &Patch::Merge(patch),
-        ))
-        .await
+        match self
+            .patch_token(s, json!({ "metadata": { "finalizers": others } }))
+            .await
         {
-            Ok(token) => {
-                self.wrote_token(&token);
-                Outcome::Lifted
-            }
-            Err(KubeError::NotFound(_)) => Outcome::Lifted,
+            Ok(_) | Err(KubeError::NotFound(_)) => Outcome::Lifted,
             Err(error) => stale_or(error, of_kubernetes),
         }
     }
 
-    fn secrets(&self, s: &Snapshot) -> Api<Secret> {
-        Api::namespaced(self.context.client.clone(), &s.token.owner.namespace)
+    /// Compare-and-swap on the PlatformToken: the patch holds for exactly the object and state that were read.
+    async fn patch_token(&mut self, s: &Snapshot, mut patch: Value) -> Result<String, KubeError> {
+        patch["metadata"]["uid"] = json!(s.token.owner.uid);
+        patch["metadata"]["resourceVersion"] = json!(s.token.resource_version);
+        let api: Api<PlatformToken> =
+            Api::namespaced(self.context.client.clone(), &s.token.owner.namespace);
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
+        let token = call(api.patch_metadata(&s.token.owner.name, &parameters, &patch)).await?;
+        self.wrote_token(&token);
+        Ok(token.resource_version().unwrap_or_default())
     }
 
-    fn tokens(&self, s: &Snapshot) -> Api<PlatformToken> {
+    fn secrets(&self, s: &Snapshot) -> Api<Secret> {
         Api::namespaced(self.context.client.clone(), &s.token.owner.namespace)
     }
 
@@ -403,13 +384,14 @@ impl Executor<'_> {
 
     /// What a failure means; one that concerns the whole account is told to it as well.
     fn platform_trouble(&self, doing: &str, error: &Error) -> Trouble {
+        self.context.telemetry.platform_error(error.class());
         if let Some(session) = &self.session {
             match error {
                 Error::Throttled { retry_after } => {
-                    session.throttle.pause(retry_after.unwrap_or(PAUSE))
+                    session.throttle.pause(retry_after.unwrap_or(PAUSE));
                 }
                 Error::Unauthorized(_) | Error::Forbidden(_) => {
-                    self.context.accounts.doubt(&session.key)
+                    self.context.accounts.doubt(&session.key);
                 }
                 _ => {}
             }
@@ -430,6 +412,14 @@ impl Executor<'_> {
             self.context.clock.now(),
         );
     }
+}
+
+fn held_finalizers(s: &Snapshot) -> Vec<String> {
+    let mut finalizers = s.token.finalizers.clone();
+    if !s.token.is_held() {
+        finalizers.push(names::FINALIZER.into());
+    }
+    finalizers
 }
 
 fn post() -> PostParams {

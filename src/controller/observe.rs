@@ -56,7 +56,16 @@ pub(super) fn snapshot(
 ) -> Snapshot {
     let facts = token_facts(token, &context.cluster);
     let secrets = secrets(&facts, basis.secrets);
-    Snapshot::new(facts, basis.account, secrets, memory, fresh_attempt(), now)
+    let credentials = context.accounts.credentials();
+    Snapshot::new(
+        facts,
+        basis.account,
+        secrets,
+        memory,
+        credentials,
+        fresh_attempt(),
+        now,
+    )
 }
 
 fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {

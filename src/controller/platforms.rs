@@ -73,8 +73,8 @@ impl Platforms {
     #[must_use]
     pub fn refusal(&self, base_url: &str) -> String {
         format!(
-            "this operator may not speak to {base_url}: correct spec.baseURL, or start the operator with \
-             --allow-base-url {base_url}; it may speak to {}",
+            "this operator may not speak to {base_url}: correct spec.baseURL, or add --allow-base-url \
+             {base_url} to the arguments of the operator; it may speak to {}",
             self.allowed()
         )
     }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::report::{is_ready, whole_seconds};
+use super::retire::{Debt, revoke};
 use super::{
-    Fate, Halt, Moment, OpenAttempt, OwnSecret, Plan, Recovery, RevokeWith, SecretFacts, Snapshot,
-    Step, Trouble,
+    Fate, Halt, Moment, OpenAttempt, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step,
+    Trouble,
 };
 use crate::api::{Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason};
 
@@ -32,7 +33,12 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if let SecretFacts::Foreign { whose } = s.wanted() {
         return Err(foreign_secret(&s.token.secret_name, whose));
     }
-    match (s.open_attempt(), s.present()) {
+    let (open, present) = (s.open_attempt(), s.present());
+    if (open.is_some() || present.is_some()) && !s.token.is_held() {
+        // Someone took it off, for instance with `kubectl replace`; without it a deletion would leave the token behind.
+        return Ok(Some(Step::Hold));
+    }
+    match (open, present) {
         (Some(open), _) => finish(s, open, now),
         (None, Some(issued)) => keep(s, &issued, now),
         (None, None) => mint(s, now),
@@ -114,9 +120,21 @@ fn finish(s: &Snapshot, open: &OpenAttempt, now: Moment) -> Plan {
                     issued,
                     value: minted.value.clone(),
                     over: over(s),
-                    because: Reason::Issued,
+                    because: if s.present().is_some() {
+                        Reason::Replaced
+                    } else {
+                        Reason::Issued
+                    },
                 })),
             }
+        }
+        Fate::Withheld(token_id) => {
+            let text = format!(
+                "attempt {} made token {token_id}, and the platform does not show its value; delete this \
+                 PlatformToken, which revokes it, and create it anew",
+                open.attempt.at.id
+            );
+            Err(Trouble::stalled(Reason::ValueUnavailable, text).into())
         }
         Fate::Unknown { searched } => match find_out(s, open, *searched, now)? {
             Some(step) => Ok(Some(step)),
@@ -141,21 +159,9 @@ pub(super) fn find_out(
     };
     match open.attempt.dialect {
         Dialect::Current => {
-            let identity = s.identity()?;
             let account = &open.attempt.account;
-            if (&identity.base_url, &identity.user_id) != (&account.base_url, &account.user_id) {
-                let text = format!(
-                    "attempt {id} may have made a token on {} for user {}, and the account is another one now; give \
-                     the account its former credential, or revoke the token tagged attempt={id} there and remove the \
-                     annotation",
-                    account.base_url,
-                    account
-                        .user_id
-                        .as_ref()
-                        .map_or("(unknown)", |user| user.as_str()),
-                );
-                return Err(Trouble::stalled(Reason::CreateOutcomeUnknown, text).into());
-            }
+            let what = format!("attempt {id}, which may have made a token,");
+            s.identity_of(&what, &account.base_url, account.user_id.as_ref())?;
             match searched {
                 Some(at) if at >= ended => Ok(None),
                 Some(_) if now.elapsed < ended => Err(wait(format!(
@@ -181,7 +187,7 @@ fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
             if let Some(step) = verify(s, own, issued) {
                 return Ok(Some(step));
             }
-            Ok(tidy(s, issued))
+            tidy(s, issued)
         }
         _ => restore(s, issued, now),
     }
@@ -213,20 +219,12 @@ fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
             because,
         }));
     }
-    let identity = s.identity()?;
+    let what = format!(
+        "Secret {name} lost the value of token {}, which",
+        issued.token_id
+    );
+    s.identity_of(&what, &issued.base_url, Some(&issued.user_id))?;
     let lost = |text: String| Halt::Trouble(Trouble::stalled(Reason::ValueUnavailable, text));
-    if identity.base_url != issued.base_url
-        || identity
-            .user_id
-            .as_ref()
-            .is_some_and(|user| *user != issued.user_id)
-    {
-        return Err(lost(format!(
-            "Secret {name} lost the value of token {}, which belongs to user {} on {}, and the account is another one \
-             now; give the account its former credential, or delete this PlatformToken and create it anew",
-            issued.token_id, issued.user_id, issued.base_url
-        )));
-    }
     match &s.run.recovery {
         None => Ok(Some(Step::Recover(issued.clone()))),
         Some(Recovery::Gone) => mint(s, now),
@@ -255,28 +253,26 @@ fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
 }
 
 /// Secrets of other names go; an older token that one still holds is revoked first.
-fn tidy(s: &Snapshot, issued: &Issued) -> Option<Step> {
-    let (name, stray) = s.strays().next()?;
+fn tidy(s: &Snapshot, issued: &Issued) -> Plan {
+    let Some((name, stray)) = s.strays().next() else {
+        return Ok(None);
+    };
     if let (Some(old), Some(value)) = (&stray.issued, &stray.value)
         && old.token_id != issued.token_id
         && old.hash == value.hash()
         && !s.memory.revoked.contains(&old.token_id)
+        && !s.credentials.contains(&old.hash)
     {
-        let with = if s.memory.self_refused.contains(&old.token_id) {
-            RevokeWith::Account
-        } else {
-            RevokeWith::ItsValue(value.clone())
-        };
-        return Some(Step::Revoke {
+        let debt = Debt {
             token_id: old.token_id.clone(),
             base_url: old.base_url.clone(),
-            with,
-        });
+            user_id: Some(old.user_id.clone()),
+            value: Some(value.clone()),
+        };
+        return revoke(s, debt);
     }
-    Some(Step::Remove {
-        name: name.clone(),
-        version: stray.version.clone(),
-    })
+    let (name, version) = (name.clone(), stray.version.clone());
+    Ok(Some(Step::Remove { name, version }))
 }
 
 fn release(s: &Snapshot, own: &OwnSecret) -> Step {

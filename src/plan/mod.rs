@@ -6,11 +6,12 @@
 //!
 //! - `issue`: the rules of a PlatformToken that lives: mint, store, verify, repair, move.
 //! - `retire`: the rules of one that is being deleted: revoke, then let go.
-//! - `snapshot`: what is known, and `fold`, how an outcome changes it.
+//! - `snapshot`: what is known. `fold`: how the outcome of a step changes it.
 //! - `secret`: what a generated Secret looks like, and how one is read back.
 //! - `report`: conditions and status. `trouble`: what stands in the way and how to react.
 
 mod account;
+mod fold;
 mod issue;
 mod report;
 mod retire;

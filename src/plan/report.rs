@@ -36,10 +36,7 @@ pub fn report(s: &Snapshot, verdict: &Verdict, now: Moment) -> Option<PlatformTo
     let now_is = match verdict {
         Verdict::Ready => Ok(Told {
             reason: Reason::Issued,
-            message: format!(
-                "the token is in Secret {} and has answered",
-                s.token.secret_name
-            ),
+            message: format!("the token is in Secret {}", s.token.secret_name),
         }),
         Verdict::Trouble(trouble) => Err(trouble),
         Verdict::Silent | Verdict::Gone => return None,

@@ -3,13 +3,17 @@
 
 use super::issue::{find_out, read_secrets};
 use super::step::bound;
-use super::{AccountFacts, Fate, Moment, Plan, RevokeWith, Snapshot, Step};
-use crate::api::{TokenHash, TokenId, TokenValue};
+use super::{AccountFacts, Fate, Halt, Moment, Plan, RevokeWith, Snapshot, Step};
+use crate::api::{TokenHash, TokenId, TokenValue, UserId};
 
 /// The next step of a PlatformToken that is being deleted.
 pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if !s.token.is_held() {
         return Ok(None);
+    }
+    if matches!(s.account, AccountFacts::Pending) {
+        // Its credential is not known yet, and might be the very token that is to be revoked.
+        return Err(Halt::Silent);
     }
     if let Some(step) = read_secrets(s) {
         return Ok(Some(step));
@@ -27,79 +31,80 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
         return revoke(s, debt);
     }
     if let Some((name, own)) = s.own_secrets().next() {
-        return Ok(Some(Step::Remove {
-            name: name.clone(),
-            version: own.version.clone(),
-        }));
+        let (name, version) = (name.clone(), own.version.clone());
+        return Ok(Some(Step::Remove { name, version }));
     }
     Ok(Some(Step::LiftFinalizer))
 }
 
 /// A token that has to be revoked before the PlatformToken may go.
-struct Debt {
-    token_id: TokenId,
-    base_url: String,
-    value: Option<TokenValue>,
+pub(super) struct Debt {
+    pub token_id: TokenId,
+    /// The platform that it lives on.
+    pub base_url: String,
+    /// The user that it belongs to, if that is known.
+    pub user_id: Option<UserId>,
+    /// Its value, if we have it.
+    pub value: Option<TokenValue>,
 }
 
 /// Every token that this PlatformToken owes. An id that only an annotation names counts if the value of its hash is
-/// beside it: anyone may write an annotation.
+/// beside it: anyone may write an annotation. A token that is some account's credential is left alone.
 fn debts(s: &Snapshot) -> Vec<Debt> {
+    let is_credential = |hash: &TokenHash| s.credentials.contains(hash);
     let mut debts: Vec<Debt> = Vec::new();
-    let mut owe =
-        |token_id: &TokenId, base_url: &str, hash: &TokenHash, value: Option<TokenValue>| {
-            let is_credential =
-                matches!(&s.account, AccountFacts::Ready(identity) if identity.credential == *hash);
-            if !is_credential && debts.iter().all(|debt| debt.token_id != *token_id) {
-                debts.push(Debt {
-                    token_id: token_id.clone(),
-                    base_url: base_url.to_owned(),
-                    value,
-                });
-            }
-        };
-    if let Some(issued) = s.token.status.issued() {
-        owe(
-            &issued.token_id,
-            &issued.base_url,
-            &issued.hash,
-            s.value_of(&issued.hash),
-        );
-    }
-    for (_, own) in s.own_secrets() {
-        if let Some(issued) = &own.issued
-            && let Some(value) = bound(own.value.as_ref(), &issued.hash)
-        {
-            owe(
-                &issued.token_id,
-                &issued.base_url,
-                &issued.hash,
-                Some(value),
-            );
+    let mut owe = |debt: Debt| {
+        if debts.iter().all(|other| other.token_id != debt.token_id) {
+            debts.push(debt);
+        }
+    };
+    let recorded = s
+        .token
+        .status
+        .issued()
+        .map(|issued| (s.value_of(&issued.hash), issued));
+    let stored = s.own_secrets().filter_map(|(_, own)| {
+        let issued = own.issued.clone()?;
+        let value = bound(own.value.as_ref(), &issued.hash)?;
+        Some((Some(value), issued))
+    });
+    for (value, issued) in recorded.into_iter().chain(stored) {
+        if !is_credential(&issued.hash) {
+            owe(Debt {
+                token_id: issued.token_id,
+                base_url: issued.base_url,
+                user_id: Some(issued.user_id),
+                value,
+            });
         }
     }
-    if let Some(open) = s.open_attempt()
-        && let Fate::Minted(minted) = &open.fate
-    {
-        let hash = minted.value.hash();
-        owe(
-            &minted.token_id,
-            &open.attempt.account.base_url,
-            &hash,
-            Some(minted.value.clone()),
-        );
+    if let Some(open) = s.open_attempt() {
+        let (token_id, value) = match &open.fate {
+            Fate::Minted(minted) => (&minted.token_id, Some(minted.value.clone())),
+            Fate::Withheld(token_id) => (token_id, None),
+            Fate::Unsent | Fate::Void | Fate::Unknown { .. } => return debts,
+        };
+        let account = &open.attempt.account;
+        owe(Debt {
+            token_id: token_id.clone(),
+            base_url: account.base_url.clone(),
+            user_id: account.user_id.clone(),
+            value,
+        });
     }
     debts
 }
 
 /// With its own value if we have it: accounts and credentials may have gone first.
-fn revoke(s: &Snapshot, debt: Debt) -> Plan {
+pub(super) fn revoke(s: &Snapshot, debt: Debt) -> Plan {
     let with = match debt.value {
         Some(value) if !s.memory.self_refused.contains(&debt.token_id) => {
             RevokeWith::ItsValue(value)
         }
         _ => {
-            s.identity()?;
+            // The platform of another user would say that there is no such token.
+            let what = format!("token {}, which is to be revoked,", debt.token_id);
+            s.identity_of(&what, &debt.base_url, debt.user_id.as_ref())?;
             RevokeWith::Account
         }
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::step::bound;
-use super::{Minted, Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
+use super::{Minted, Moment, Note, OwnSecret, Recovery, SecretFacts, Trouble};
 use crate::api::{
     Attempt, AttemptId, Dialect, Issued, MalformedRecord, Owner, PlatformTokenStatus, Reason,
     TokenHash, TokenId, TokenValue, UserId, names,
@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub secrets: BTreeMap<String, SecretFacts>,
     /// What this process remembers from one run to the next.
     pub memory: Memory,
+    /// The hashes of every credential that an account uses, or used last: such a token is never revoked by us.
+    pub credentials: BTreeSet<TokenHash>,
     /// A fresh id, should an attempt be opened.
     pub fresh: AttemptId,
     /// What this run has found out.
@@ -78,8 +80,6 @@ pub struct Identity {
     pub username: Option<String>,
     /// The dialect that the platform answers in.
     pub dialect: Dialect,
-    /// The hash of the account's credential: a token with this hash is never revoked by us.
-    pub credential: TokenHash,
     /// Whether new tokens are proven before they are Ready.
     pub verify: bool,
 }
@@ -121,6 +121,8 @@ pub enum Fate {
     Void,
     /// The POST made this token.
     Minted(Minted),
+    /// The POST made this token, and the platform does not show its value.
+    Withheld(TokenId),
     /// The POST may have made a token.
     Unknown {
         /// When we last looked upstream and found none, on our monotonic clock.
@@ -151,6 +153,7 @@ impl Snapshot {
         account: AccountFacts,
         secrets: BTreeMap<String, SecretFacts>,
         memory: Memory,
+        credentials: BTreeSet<TokenHash>,
         fresh: AttemptId,
         now: Moment,
     ) -> Self {
@@ -159,6 +162,7 @@ impl Snapshot {
             account,
             secrets,
             memory,
+            credentials,
             fresh,
             run: Run::default(),
         };
@@ -169,8 +173,15 @@ impl Snapshot {
     /// An attempt that this process has not seen before may have been sent by another: its fate is unknown. One of
     /// another owner is a copy's, and one with a lower number is history.
     fn notice_attempt(&mut self, now: Moment) {
-        let Ok(Some(attempt)) = &self.token.attempt else {
-            return;
+        let attempt = match &self.token.attempt {
+            Ok(Some(attempt)) => attempt,
+            // Whoever removes the annotation answers for the attempt; what this process knows for certain stays.
+            Ok(None) => {
+                let forgotten = |open: &mut OpenAttempt| !matches!(open.fate, Fate::Minted(_));
+                self.memory.attempt.take_if(forgotten);
+                return;
+            }
+            Err(_) => return,
         };
         let newest = self
             .memory
@@ -244,7 +255,7 @@ impl Snapshot {
             .attempt
             .as_ref()
             .map_or(0, |open| open.attempt.at.number);
-        present.max(opened) + 1
+        present.max(opened).saturating_add(1)
     }
 
     /// The value of this token, from a Secret of ours or from memory; only ever one with its hash.
@@ -264,6 +275,26 @@ impl Snapshot {
             .find_map(|value| bound(value, hash))
     }
 
+    /// The account, if it is the one that a token or an attempt belongs to.
+    pub(super) fn identity_of(
+        &self,
+        what: &str,
+        base_url: &str,
+        user: Option<&UserId>,
+    ) -> Result<&Identity, super::Halt> {
+        let identity = self.identity()?;
+        let known = identity.user_id.as_ref().zip(user);
+        if identity.base_url == base_url && known.is_none_or(|(is, was)| is == was) {
+            return Ok(identity);
+        }
+        let user = user.map_or("(unknown)", UserId::as_str);
+        let text = format!(
+            "{what} belongs to user {user} on {base_url}, and the account is another one now; give the account its \
+             former credential"
+        );
+        Err(Trouble::stalled(Reason::AccountChanged, text).into())
+    }
+
     /// The account, or what stands in the way of using it.
     pub(super) fn identity(&self) -> Result<&Identity, super::Halt> {
         match &self.account {
@@ -271,145 +302,6 @@ impl Snapshot {
             AccountFacts::Pending => Err(super::Halt::Silent),
             AccountFacts::Broken(trouble) => Err(trouble.clone().into()),
         }
-    }
-
-    /// Takes in what came of a step.
-    pub fn fold(&mut self, step: Step, outcome: Outcome, now: Moment) {
-        match (step, outcome) {
-            (_, Outcome::Failed(trouble)) => self.run.trouble = Some(trouble),
-            (
-                Step::Store { name, .. } | Step::Release { name, .. } | Step::Remove { name, .. },
-                Outcome::Stale | Outcome::Exists,
-            )
-            | (Step::Preflight { name }, Outcome::Exists) => {
-                self.run.writable = false;
-                self.secrets.insert(
-                    name,
-                    SecretFacts::Unread {
-                        resource_version: None,
-                    },
-                );
-            }
-            (_, Outcome::Stale) => self.run.stale = true,
-            (Step::ReadSecret { name }, Outcome::Secret(facts)) => {
-                self.secrets.insert(name, facts);
-            }
-            (Step::Preflight { .. }, Outcome::Writable) => self.run.writable = true,
-            (Step::Open(attempt), Outcome::Opened { resource_version }) => {
-                self.token.resource_version = resource_version;
-                if !self.token.is_held() {
-                    self.token.finalizers.push(names::FINALIZER.into());
-                }
-                self.memory.attempt = Some(OpenAttempt {
-                    attempt,
-                    seen: now.elapsed,
-                    fate: Fate::Unsent,
-                });
-            }
-            (Step::Mint(_) | Step::FindMinted(_), Outcome::Minted(minted)) => {
-                self.decide_fate(Fate::Minted(minted))
-            }
-            (Step::Mint(_), Outcome::NotMinted(trouble)) => {
-                self.decide_fate(Fate::Void);
-                self.run.trouble = Some(trouble);
-            }
-            (Step::Mint(_), Outcome::MintUnknown(trouble)) => {
-                self.decide_fate(Fate::Unknown { searched: None });
-                self.note_warning(Reason::CreateOutcomeUnknown, trouble.message);
-            }
-            (Step::FindMinted(_), Outcome::NoneMinted) => {
-                self.decide_fate(Fate::Unknown {
-                    searched: Some(now.elapsed),
-                });
-            }
-            (Step::Recover(_), Outcome::Recovered(recovery)) => {
-                if let Recovery::Value(value) = &recovery {
-                    self.memory.held = Some(value.clone());
-                }
-                self.run.recovery = Some(recovery);
-            }
-            (
-                Step::Store {
-                    name,
-                    issued,
-                    value,
-                    because,
-                    ..
-                },
-                Outcome::Stored(version),
-            ) => {
-                self.note_stored(because, &name, &issued);
-                self.memory.held = None;
-                self.memory.verified = None;
-                // The Secret bears the attempt now, which closes it; its value is remembered no longer.
-                let closes = |open: &mut OpenAttempt| open.attempt.at == issued.attempt;
-                self.memory.attempt.take_if(closes);
-                let own = OwnSecret {
-                    version,
-                    deleting: false,
-                    issued: Some(issued),
-                    value: Some(value),
-                    whole: true,
-                };
-                self.secrets.insert(name, SecretFacts::Own(Box::new(own)));
-            }
-            (Step::Verify { issued, .. }, Outcome::Verified) => {
-                self.memory.verified = Some(issued.hash)
-            }
-            (Step::Release { name, .. } | Step::Remove { name, .. }, Outcome::SecretGone) => {
-                if let Some(SecretFacts::Own(own)) = self.secrets.insert(name, SecretFacts::Absent)
-                    && own.value.is_some()
-                {
-                    self.memory.held = own.value;
-                }
-            }
-            (Step::Revoke { token_id, .. }, Outcome::Revoked) => {
-                let text = format!("Revoked platform token {token_id}");
-                self.run.notes.push(Note::normal(Reason::Revoked, text));
-                self.memory.revoked.insert(token_id);
-            }
-            (Step::Revoke { token_id, .. }, Outcome::SelfRefused) => {
-                self.memory.self_refused.insert(token_id);
-            }
-            (Step::LiftFinalizer, Outcome::Lifted) => {
-                self.token.finalizers.retain(|f| f != names::FINALIZER)
-            }
-            (step, outcome) => {
-                let text = format!(
-                    "step {} cannot come to {outcome:?}; please report this",
-                    step.name()
-                );
-                self.run.trouble = Some(Trouble::transient(Reason::KubernetesError, text));
-            }
-        }
-    }
-
-    fn decide_fate(&mut self, fate: Fate) {
-        if let Some(open) = &mut self.memory.attempt {
-            open.fate = fate;
-        }
-    }
-
-    fn note_stored(&mut self, because: Reason, secret: &str, issued: &Issued) {
-        let id = &issued.token_id;
-        let text = match because {
-            Reason::Issued => {
-                format!("Created platform token {id} and stored it in Secret {secret}")
-            }
-            Reason::Moved => format!("Moved platform token {id} to Secret {secret}"),
-            _ => format!(
-                "Wrote platform token {id} to Secret {secret} again, which had been deleted or edited"
-            ),
-        };
-        self.run.notes.push(Note::normal(because, text));
-    }
-
-    pub(super) fn note_warning(&mut self, reason: Reason, text: String) {
-        self.run.notes.push(Note {
-            warning: true,
-            reason,
-            text,
-        });
     }
 }
 

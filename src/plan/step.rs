@@ -18,6 +18,8 @@ pub enum Step {
         /// Its name.
         name: String,
     },
+    /// Put our finalizer back on the PlatformToken, at the resourceVersion that was read.
+    Hold,
     /// Write the attempt and the finalizer to the PlatformToken, at the resourceVersion that was read.
     Open(Attempt),
     /// The one POST of this attempt.
@@ -80,6 +82,7 @@ impl Step {
         match self {
             Self::ReadSecret { .. } => "read_secret",
             Self::Preflight { .. } => "preflight",
+            Self::Hold => "hold",
             Self::Open(_) => "open",
             Self::Mint(_) => "mint",
             Self::FindMinted(_) => "find_minted",
@@ -125,6 +128,11 @@ pub enum Outcome {
     Writable,
     /// A Secret of that name exists already.
     Exists,
+    /// Our finalizer is on the PlatformToken, which has this resourceVersion now.
+    Held {
+        /// Of the PlatformToken.
+        resource_version: String,
+    },
     /// The attempt is open; the PlatformToken has this resourceVersion now.
     Opened {
         /// Of the PlatformToken.
@@ -132,6 +140,8 @@ pub enum Outcome {
     },
     /// The platform's answer, or what was found of it.
     Minted(Minted),
+    /// The POST made this token, and its value is not shown.
+    MintedWithheld(TokenId),
     /// The POST has definitely made nothing.
     NotMinted(Trouble),
     /// The POST may have made a token.

@@ -1,6 +1,6 @@
 //! The rules as tables: a snapshot in, the next step or the verdict out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -92,7 +92,6 @@ fn identity() -> Identity {
         user_id: Some(user()),
         username: None,
         dialect: Dialect::Current,
-        credential: TokenHash::recorded("credential"),
         verify: true,
     }
 }
@@ -110,11 +109,11 @@ fn ready(issued: &Issued) -> PlatformTokenStatus {
         secret_resource_version: Some("7".into()),
         ..PlatformTokenStatus::default()
     };
-    let told = super::report::Told {
+    let told = report::Told {
         reason: Reason::Issued,
         message: String::new(),
     };
-    status.conditions = super::report::conditions(&[], Ok(told), Some(1), at(0));
+    status.conditions = report::conditions(&[], Ok(told), Some(1), at(0));
     status
 }
 
@@ -126,6 +125,9 @@ struct Given {
     attempt: Option<Attempt>,
     deleting: bool,
     memory: Memory,
+    credentials: BTreeSet<TokenHash>,
+    /// Someone took our finalizer off.
+    unheld: bool,
 }
 
 impl Default for Given {
@@ -137,6 +139,8 @@ impl Default for Given {
             attempt: None,
             deleting: false,
             memory: Memory::default(),
+            credentials: BTreeSet::new(),
+            unheld: false,
         }
     }
 }
@@ -157,12 +161,13 @@ impl Given {
     }
 
     fn snapshot(self, now: Moment) -> Snapshot {
+        let held = (self.status.token_id.is_some() || self.attempt.is_some()) && !self.unheld;
         let token = TokenFacts {
             owner: owner("token"),
             generation: Some(1),
             resource_version: "1".into(),
             deleting: self.deleting,
-            finalizers: if self.status.token_id.is_some() || self.attempt.is_some() {
+            finalizers: if held {
                 vec![names::FINALIZER.into()]
             } else {
                 vec![]
@@ -172,7 +177,16 @@ impl Given {
             status: self.status,
         };
         let fresh = AttemptId::parse("fresh").unwrap();
-        Snapshot::new(token, self.account, self.secrets, self.memory, fresh, now)
+        let credentials = self.credentials;
+        Snapshot::new(
+            token,
+            self.account,
+            self.secrets,
+            self.memory,
+            credentials,
+            fresh,
+            now,
+        )
     }
 
     /// The name of the first step, or the verdict in one word.
@@ -207,6 +221,9 @@ fn fair_outcome(step: &Step) -> Outcome {
     match step {
         Step::ReadSecret { .. } => Outcome::Secret(SecretFacts::Absent),
         Step::Preflight { .. } => Outcome::Writable,
+        Step::Hold => Outcome::Held {
+            resource_version: "2".into(),
+        },
         Step::Open(_) => Outcome::Opened {
             resource_version: "2".into(),
         },
@@ -538,7 +555,7 @@ fn only_a_token_that_is_gone_upstream_is_replaced() {
 }
 
 #[test]
-fn an_account_of_another_user_is_not_asked_about_a_token() {
+fn an_account_of_another_user_is_asked_nothing_about_a_token() {
     let other = Identity {
         user_id: Some(UserId::parse("another").unwrap()),
         ..identity()
@@ -547,7 +564,7 @@ fn an_account_of_another_user_is_not_asked_about_a_token() {
         account: AccountFacts::Ready(other),
         ..Given::issued(SecretFacts::Absent)
     };
-    assert_eq!(given.next(at(0)), "ValueUnavailable");
+    assert_eq!(given.next(at(0)), "AccountChanged");
 }
 
 #[test]
@@ -677,15 +694,22 @@ fn an_id_without_its_value_beside_it_is_not_revoked_on_an_annotations_word() {
 
 #[test]
 fn the_credential_of_the_account_is_never_revoked() {
-    let own_credential = Identity {
-        credential: value("a").hash(),
-        ..identity()
-    };
-    let account = AccountFacts::Ready(own_credential);
-    let given = Given {
-        account,
+    let broken = AccountFacts::Broken(Trouble::stalled(Reason::CredentialsMissing, "x"));
+    let issued = || Given {
         deleting: true,
         ..Given::issued(own_facts(own(1, "a")))
+    };
+    let pending = Given {
+        account: AccountFacts::Pending,
+        ..issued()
+    };
+    assert_eq!(pending.next(at(0)), "Silent", "it is not known yet");
+    let credentials = BTreeSet::from([value("a").hash()]);
+    // Even while the account that uses it cannot be used.
+    let given = Given {
+        account: broken,
+        credentials,
+        ..issued()
     };
     let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
     assert_eq!(steps, ["remove", "lift_finalizer", "Gone"]);
@@ -727,4 +751,71 @@ fn the_same_news_changes_no_status() {
     }
     .snapshot(at(100));
     assert_eq!(report(&again, &Verdict::Ready, at(100)), Some(first));
+}
+
+#[test]
+fn an_account_of_another_user_revokes_nothing() {
+    let other = Identity {
+        user_id: Some(UserId::parse("another").unwrap()),
+        ..identity()
+    };
+    let account = AccountFacts::Ready(other);
+    let given = Given {
+        account,
+        deleting: true,
+        ..Given::issued(SecretFacts::Absent)
+    };
+    assert_eq!(given.next(at(0)), "AccountChanged");
+}
+
+#[test]
+fn a_finalizer_that_someone_took_off_is_put_back() {
+    let given = Given {
+        unheld: true,
+        ..Given::issued(own_facts(own(1, "a")))
+    };
+    let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
+    assert_eq!(steps, ["hold", "Ready"]);
+}
+
+#[test]
+fn a_token_whose_value_is_withheld_from_the_start_is_revoked_through_the_account() {
+    let withheld = |step: &Step| match step {
+        Step::FindMinted(_) => Outcome::MintedWithheld(TokenId::parse("id-masked").unwrap()),
+        step => fair_outcome(step),
+    };
+    let open = || Given {
+        attempt: Some(attempt(1)),
+        ..Given::default()
+    };
+    let steps = story(&mut open().snapshot(at(0)), at(0), withheld);
+    assert_eq!(steps, ["find_minted", "ValueUnavailable"]);
+    let deleting = Given {
+        deleting: true,
+        ..open()
+    };
+    let steps = story(&mut deleting.snapshot(at(0)), at(0), withheld);
+    assert_eq!(steps, ["find_minted", "revoke", "lift_finalizer", "Gone"]);
+}
+
+#[test]
+fn an_attempt_whose_annotation_someone_removed_is_forgotten() {
+    let fate = Fate::Unknown { searched: None };
+    let attempt = Some(OpenAttempt {
+        attempt: attempt(1),
+        seen: Duration::ZERO,
+        fate,
+    });
+    let memory = Memory {
+        attempt,
+        ..Memory::default()
+    };
+    assert_eq!(
+        Given {
+            memory,
+            ..Given::default()
+        }
+        .next(at(0)),
+        "preflight"
+    );
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use url::form_urlencoded;
 
 use super::transport::{Method, Request, Response, SendError};
 use super::wire::{self, Me, Page};
@@ -24,6 +25,9 @@ const PAGE: usize = 100;
 
 /// The most pages that one list may take: a list that never ends is a broken one.
 const MAX_PAGES: usize = 2000;
+
+/// How often a list that changes under us is begun anew.
+const MAX_PASSES: usize = 5;
 
 const TOKENS: &str = "/api/v1/platform-tokens/";
 const APPLICATIONS: &str = "/api/v1/applications/";
@@ -77,9 +81,15 @@ impl Client {
                 username: me.username,
             });
         }
-        // The documented dialect has no `me`, whatever its 404 looks like; a row of its list tells the user.
+        // The documented dialect has no `me`, whatever its 404 looks like; a row of its list tells the user. A list in
+        // the current dialect says that the 404 was somebody else's.
         let page: Page = self.read(&self.get(format!("{TOKENS}?limit=1&offset=0")).await?)?;
-        let user_id = page.items.into_iter().next().map(|row| row.user_id);
+        if page.dialect == Dialect::Current {
+            let text =
+                "404 for platform-tokens/me/ from a platform that speaks the current dialect";
+            return Err(Error::Broken(text.into()));
+        }
+        let user_id = page.rows.into_iter().next().map(|row| row.user_id);
         Ok(Whoami {
             dialect: Dialect::Documented,
             user_id,
@@ -124,34 +134,22 @@ impl Client {
     }
 
     /// Every token of the user, newest first, or only those with a tag (current dialect).
+    ///
+    /// Rows that come and go between pages shift the others, so only a complete pass counts: one whose distinct ids
+    /// are as many as every page of it said. A list that never holds still that long is an error.
     pub async fn list(
         &self,
         dialect: Dialect,
         user: Option<&UserId>,
         tag: Option<&str>,
     ) -> Result<Vec<Row>, Error> {
-        let mut rows: BTreeMap<TokenId, Row> = BTreeMap::new();
-        let mut offset = 0;
-        for _ in 0..MAX_PAGES {
-            let mut query = vec![("limit", PAGE.to_string()), ("offset", offset.to_string())];
-            query.push(("ordering", "-created_at".into()));
-            if dialect == Dialect::Current {
-                query.extend(user.map(|user| ("user_id", user.to_string())));
-                query.extend(tag.map(|tag| ("tag", tag.to_owned())));
-            }
-            let query = url::form_urlencoded::Serializer::new(String::new())
-                .extend_pairs(query)
-                .finish();
-            let page: Page = self.read(&self.get(format!("{TOKENS}?{query}")).await?)?;
-            offset += page.items.len();
-            let ended = page.items.is_empty() || offset >= page.count;
-            rows.extend(page.items.into_iter().map(|row| (row.id.clone(), row)));
-            if ended {
+        let mut rows = BTreeMap::new();
+        for _ in 0..MAX_PASSES {
+            rows.clear();
+            if self.pass(dialect, user, tag, &mut rows).await? {
                 // The server's filter is a hint.
-                let mut rows: Vec<Row> = rows
-                    .into_values()
-                    .filter(|row| tag.is_none_or(|tag| row.tags.iter().any(|t| t == tag)))
-                    .collect();
+                let tagged = |row: &Row| tag.is_none_or(|tag| row.tags.iter().any(|t| t == tag));
+                let mut rows: Vec<Row> = rows.into_values().filter(tagged).collect();
                 rows.sort_by(|a, b| {
                     b.created_at
                         .cmp(&a.created_at)
@@ -160,12 +158,46 @@ impl Client {
                 return Ok(rows);
             }
         }
+        Err(changing())
+    }
+
+    /// One pass over a list, into `rows`; whether it was complete.
+    async fn pass(
+        &self,
+        dialect: Dialect,
+        user: Option<&UserId>,
+        tag: Option<&str>,
+        rows: &mut BTreeMap<TokenId, Row>,
+    ) -> Result<bool, Error> {
+        let (mut offset, mut count) = (0, None);
+        for _ in 0..MAX_PAGES {
+            let mut query = vec![
+                ("limit", PAGE.to_string()),
+                ("offset", offset.to_string()),
+                ("ordering", "-created_at".into()),
+            ];
+            if dialect == Dialect::Current {
+                query.extend(user.map(|user| ("user_id", user.to_string())));
+                query.extend(tag.map(|tag| ("tag", tag.to_owned())));
+            }
+            let query = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(query)
+                .finish();
+            let page: Page = self.read(&self.get(format!("{TOKENS}?{query}")).await?)?;
+            let held_still = *count.get_or_insert(page.count) == page.count;
+            offset += page.rows.len();
+            let ended = page.rows.is_empty() || offset >= page.count;
+            rows.extend(page.rows.into_iter().map(|row| (row.id.clone(), row)));
+            if ended || !held_still {
+                return Ok(held_still && rows.len() == page.count);
+            }
+        }
         Err(Error::Broken(format!(
             "the list does not end after {MAX_PAGES} pages"
         )))
     }
 
-    /// Looks for one token by its id.
+    /// Looks for one token by its id. That there is none rests on a complete list, or on the platform's own 404.
     pub async fn find(
         &self,
         dialect: Dialect,
@@ -173,12 +205,16 @@ impl Client {
         id: &TokenId,
     ) -> Result<Found, Error> {
         if dialect == Dialect::Documented {
-            let row = self
-                .list(dialect, user, None)
-                .await?
-                .into_iter()
-                .find(|row| row.id == *id);
-            return Ok(row.map_or(Found::Nothing, |row| Found::Row(Box::new(row))));
+            for _ in 0..MAX_PASSES {
+                let mut rows = BTreeMap::new();
+                let complete = self.pass(dialect, user, None, &mut rows).await?;
+                match rows.remove(id) {
+                    Some(row) => return Ok(Found::Row(Box::new(row))),
+                    None if complete => return Ok(Found::Nothing),
+                    None => {}
+                }
+            }
+            return Err(changing());
         }
         match self
             .get(format!("{TOKENS}{id}"))
@@ -200,7 +236,7 @@ impl Client {
         let response = self
             .send(Method::Delete, format!("{TOKENS}{id}/"), None, DEADLINE)
             .await?;
-        wire::success(&response, self.clock.now().wall)
+        wire::success(&response, &self.credential, self.clock.now().wall)
     }
 
     async fn get(&self, target: String) -> Result<Response, Error> {
@@ -231,6 +267,12 @@ impl Client {
     }
 
     fn read<T: for<'de> serde::Deserialize<'de>>(&self, response: &Response) -> Result<T, Error> {
-        wire::read(response, self.clock.now().wall)
+        wire::read(response, &self.credential, self.clock.now().wall)
     }
+}
+
+fn changing() -> Error {
+    Error::Broken(format!(
+        "the list changed during each of {MAX_PASSES} passes"
+    ))
 }

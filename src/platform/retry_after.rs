@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::{Timestamp, fmt::rfc2822};
+use k8s_openapi::jiff::Timestamp;
 
 /// The longest pause that the platform may ask for.
 pub(super) const LONGEST: Duration = Duration::from_mins(5);
 
-/// How long the header asks to wait, at most [`LONGEST`]. A date is compared with `date`, the moment that the same
-/// answer was made, as far as it says. Nonsense asks for nothing.
+/// How long the header asks to wait, at most [`LONGEST`]: seconds, or a date in any of the forms that HTTP knows.
+/// Nonsense asks for nothing.
 #[must_use]
 pub(super) fn parse(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();
@@ -21,9 +21,7 @@ pub(super) fn parse(header: &str, now: Timestamp) -> Option<Duration> {
                 (seconds.is_finite() && seconds > 0.0).then_some(LONGEST),
             );
     }
-    let date = rfc2822::DateTimeParser::new()
-        .parse_timestamp(header)
-        .ok()?;
+    let date = Timestamp::try_from(httpdate::parse_http_date(header).ok()?).ok()?;
     let wait = Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO);
     Some(wait.min(LONGEST))
 }
@@ -45,6 +43,8 @@ mod tests {
             ("1e300", Some(LONGEST)),
             ("Fri, 02 Jan 2026 03:04:35 GMT", seconds(30)),
             ("Fri, 02 Jan 2026 03:00:00 GMT", seconds(0)),
+            ("Friday, 02-Jan-26 03:04:35 GMT", seconds(30)),
+            ("Fri Jan  2 03:04:35 2026", seconds(30)),
             ("Sat, 02 Jan 2027 03:04:35 GMT", Some(LONGEST)),
             ("-1", None),
             ("NaN", None),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::transport::Response;
 use super::{Error, retry_after};
-use crate::api::{TokenId, TokenValue, UserId};
+use crate::api::{Credential, Dialect, TokenId, TokenValue, UserId};
 
 /// The longest text of an answer that enters a message, in characters.
 const MAX_DETAIL: usize = 200;
@@ -41,12 +41,38 @@ fn shown_value<'de, D: serde::Deserializer<'de>>(
 
 /// One page of a list, in either dialect.
 #[derive(Debug, Deserialize)]
+#[serde(from = "RawPage")]
 pub(super) struct Page {
     /// How many rows there are in all.
     pub count: usize,
     /// The rows of this page.
-    #[serde(alias = "results")]
-    pub items: Vec<Row>,
+    pub rows: Vec<Row>,
+    /// What the page is written in.
+    pub dialect: Dialect,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawPage {
+    Current { count: usize, items: Vec<Row> },
+    Documented { count: usize, results: Vec<Row> },
+}
+
+impl From<RawPage> for Page {
+    fn from(page: RawPage) -> Self {
+        match page {
+            RawPage::Current { count, items } => Self {
+                count,
+                rows: items,
+                dialect: Dialect::Current,
+            },
+            RawPage::Documented { count, results } => Self {
+                count,
+                rows: results,
+                dialect: Dialect::Documented,
+            },
+        }
+    }
 }
 
 /// Who a credential belongs to.
@@ -60,9 +86,10 @@ pub(super) struct Me {
 /// Reads a 2xx answer as `T`, or says what the failure means.
 pub(super) fn read<T: for<'de> Deserialize<'de>>(
     response: &Response,
+    asked_by: &Credential,
     now: Timestamp,
 ) -> Result<T, Error> {
-    success(response, now)?;
+    success(response, asked_by, now)?;
     serde_json::from_slice(&response.body).map_err(|e| {
         // serde quotes the offending value for wrong types, which may be a secret: say where, not what.
         let place = format!("line {} column {}", e.line(), e.column());
@@ -78,7 +105,12 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(
 }
 
 /// Accepts any 2xx, or says what the failure means.
-pub(super) fn success(response: &Response, now: Timestamp) -> Result<(), Error> {
+/// No message shows the credential that asked, even where the answer quotes it.
+pub(super) fn success(
+    response: &Response,
+    asked_by: &Credential,
+    now: Timestamp,
+) -> Result<(), Error> {
     let status = response.status;
     if (200..300).contains(&status) {
         return Ok(());
@@ -89,6 +121,7 @@ pub(super) fn success(response: &Response, now: Timestamp) -> Result<(), Error> 
         )));
     }
     let own = own_detail(&response.body);
+    let own = own.map(|detail| redact(&asked_by.hide_in(&detail)));
     match (status, own) {
         (408 | 409 | 425 | 499 | 500.., own) => Err(Error::Unavailable {
             status,
@@ -136,7 +169,7 @@ fn own_detail(body: &[u8]) -> Option<String> {
         }
         fields.join("; ")
     };
-    Some(redact(&detail))
+    Some(detail)
 }
 
 fn foreign_detail(response: &Response) -> String {
@@ -177,6 +210,12 @@ fn redact(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const EPOCH: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn asker() -> Credential {
+        Credential::parse("eyJhbGci.e30.c2ln").unwrap()
+    }
+
     fn response(status: u16, body: &str) -> Response {
         let retry_after = (status == 429).then(|| "3".to_owned());
         Response {
@@ -213,7 +252,7 @@ mod tests {
             (503, html, "unavailable", false),
             (302, "", "broken", false),
         ] {
-            let error = success(&response(status, body), Timestamp::UNIX_EPOCH).unwrap_err();
+            let error = success(&response(status, body), &asker(), EPOCH).unwrap_err();
             assert_eq!(
                 (error.class(), error.is_definite()),
                 (class, definite),
@@ -229,16 +268,24 @@ mod tests {
             r#"{{"detail":"bad platform-v1-{} at /platform-tokens/"}}"#,
             "ab".repeat(32)
         );
-        let error = success(&response(400, &body), Timestamp::UNIX_EPOCH).unwrap_err();
+        let error = success(&response(400, &body), &asker(), EPOCH).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the platform refused the request (400): bad platform-… at /platform-tokens/"
         );
         let error = read::<Page>(
             &response(200, r#"{"count":"platform-v1-abc","items":[]}"#),
-            Timestamp::UNIX_EPOCH,
+            &asker(),
+            EPOCH,
         );
         assert!(!error.unwrap_err().to_string().contains("v1-abc"));
+    }
+
+    #[test]
+    fn a_message_never_shows_the_credential_that_asked() {
+        let quoted = response(401, r#"{"detail":"unknown bearer eyJhbGci.e30.c2ln"}"#);
+        let error = success(&quoted, &asker(), EPOCH).unwrap_err();
+        assert_eq!(error, Error::Unauthorized("unknown bearer …".into()));
     }
 
     #[test]
@@ -247,11 +294,11 @@ mod tests {
             "used_at":null,"created_at":"2024-08-01T10:00:00.000000Z","updated_at":"2024-08-01T10:00:00.000000Z"}]}"#;
         let current = r#"{"count":1,"items":[{"id":"a","user_id":"u","token":"platform-v1-****","tags":["t"],
             "metadata":{},"used_at":"2024-08-01T10:00:00Z","created_at":"2024-08-01T10:00:00Z"}]}"#;
-        let page: Page = read(&response(200, documented), Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!((page.count, page.items[0].token.is_some()), (1, true));
-        let page: Page = read(&response(200, current), Timestamp::UNIX_EPOCH).unwrap();
+        let page: Page = read(&response(200, documented), &asker(), EPOCH).unwrap();
+        assert_eq!((page.count, page.rows[0].token.is_some()), (1, true));
+        let page: Page = read(&response(200, current), &asker(), EPOCH).unwrap();
         assert_eq!(
-            (page.items[0].token.is_none(), page.items[0].tags.len()),
+            (page.rows[0].token.is_none(), page.rows[0].tags.len()),
             (true, 1)
         );
     }

@@ -316,7 +316,10 @@ mod tests {
         let one = format!("{TOKENS}{}/", made["id"].as_str().unwrap());
         let gone = server.call(Method::DELETE, &one).send().await.unwrap();
         assert_eq!(gone.status(), StatusCode::NO_CONTENT);
-        assert_eq!(json(server.request(Method::GET, TOKENS)).await.0, 406);
+        let html = server
+            .request(Method::GET, TOKENS)
+            .header("accept", "text/html");
+        assert_eq!(json(html).await.0, 406);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ pub struct Telemetry {
     registry: Registry,
     runs: Family<Result, Counter>,
     steps: Family<Step, Counter>,
+    platform_errors: Family<Class, Counter>,
     ready: AtomicBool,
 }
 
@@ -25,10 +26,16 @@ struct Step {
     step: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Class {
+    class: &'static str,
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("platform_token_operator");
-        let (runs, steps) = (Family::default(), Family::default());
+        let (runs, steps, platform_errors) =
+            (Family::default(), Family::default(), Family::default());
         registry.register(
             "reconciliations",
             "Reconciliations of PlatformTokens by what they came to",
@@ -39,10 +46,16 @@ impl Default for Telemetry {
             "Steps taken for PlatformTokens: reads and writes of Kubernetes and the platform",
             steps.clone(),
         );
+        registry.register(
+            "platform_errors",
+            "Calls to the platform that failed, by class",
+            platform_errors.clone(),
+        );
         Self {
             registry,
             runs,
             steps,
+            platform_errors,
             ready: AtomicBool::new(false),
         }
     }
@@ -57,6 +70,11 @@ impl Telemetry {
     /// Counts one step.
     pub fn step(&self, step: &'static str) {
         self.steps.get_or_create(&Step { step }).inc();
+    }
+
+    /// Counts one call to the platform that failed, by the class of its error.
+    pub fn platform_error(&self, class: &'static str) {
+        self.platform_errors.get_or_create(&Class { class }).inc();
     }
 
     /// All caches are filled.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const OPERATOR: &str = "platform-token-operator";
 
 /// One control plane.
-pub struct ControlPlane {
+pub(crate) struct ControlPlane {
     /// Of the admin.
     pub kubeconfig: PathBuf,
     /// Of the operator: exactly the permissions that we ship.
@@ -24,7 +24,7 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     /// Starts one in a directory of the temporary ones, called `name` and this process's id.
-    pub fn start(name: &str) -> Self {
+    pub(crate) fn start(name: &str) -> Self {
         let binary = binary();
         let dir = std::env::temp_dir().join(format!("{OPERATOR}-{name}-{}", std::process::id()));
         let mut process = Command::new(&binary)
@@ -76,7 +76,7 @@ impl ControlPlane {
     }
 
     /// What `kubectl` prints; it has to succeed.
-    pub fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         let output = self.try_kubectl(arguments, "");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kubectl {arguments:?}: {stderr}");
@@ -84,7 +84,7 @@ impl ControlPlane {
     }
 
     /// Runs `kubectl` as the admin, with `input`, whatever comes of it.
-    pub fn try_kubectl(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) fn try_kubectl(&self, arguments: &[&str], input: &str) -> Output {
         use std::io::Write;
         let mut child = Command::new(&self.binary)
             .arg("kubectl")
@@ -115,7 +115,7 @@ impl Drop for ControlPlane {
 }
 
 /// The first line of a child's standard output: how our programs say that they are ready.
-pub fn first_line(child: &mut Child) -> String {
+pub(super) fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)

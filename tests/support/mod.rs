@@ -7,5 +7,5 @@ mod control_plane;
 mod plane;
 mod world;
 
-pub use plane::{Plane, operator_log, plane};
-pub use world::{World, condition, eventually, fresh_name, is_ready, no_value, value};
+pub(crate) use plane::{operator_log, plane};
+pub(crate) use world::{World, condition, eventually, is_ready, no_value, value};

@@ -13,21 +13,21 @@ use super::control_plane::ControlPlane;
 const PLATFORMS: usize = 80;
 
 /// The control plane of this process.
-pub fn plane() -> &'static Plane {
+pub(crate) fn plane() -> &'static Plane {
     static PLANE: LazyLock<Plane> = LazyLock::new(Plane::start);
     &PLANE
 }
 
 /// Everything that the operator has logged so far.
-pub fn operator_log() -> String {
+pub(crate) fn operator_log() -> String {
     std::fs::read_to_string(plane().dir.join("operator.log")).unwrap()
 }
 
 /// A control plane, and the operator running against it.
-pub struct Plane {
+pub(crate) struct Plane {
     /// Where the operator serves its metrics.
     pub metrics: String,
-    control_plane: ControlPlane,
+    kubernetes: ControlPlane,
     platforms: Mutex<Vec<TcpListener>>,
     /// Holds the other end of the pipe that keeps the operator alive.
     _operator: Child,
@@ -39,10 +39,7 @@ impl Plane {
         let platforms: Vec<_> = (0..PLATFORMS)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
-        let allowed: Vec<_> = platforms
-            .iter()
-            .map(|listener| base_url(listener))
-            .collect();
+        let allowed: Vec<_> = platforms.iter().map(base_url).collect();
         let log = control_plane.dir.join("operator.log");
         let operator = Command::new(env!("CARGO_BIN_EXE_platform-token-operator"))
             .args([
@@ -60,14 +57,14 @@ impl Plane {
             .unwrap();
         Self {
             metrics: wait_for_metrics(&log),
-            control_plane,
+            kubernetes: control_plane,
             platforms: Mutex::new(platforms),
             _operator: operator,
         }
     }
 
     /// A port that the operator may speak to; nobody else has it.
-    pub fn take_platform(&self) -> TcpListener {
+    pub(crate) fn take_platform(&self) -> TcpListener {
         let taken = self
             .platforms
             .lock()
@@ -81,7 +78,7 @@ impl Deref for Plane {
     type Target = ControlPlane;
 
     fn deref(&self) -> &ControlPlane {
-        &self.control_plane
+        &self.kubernetes
     }
 }
 

@@ -24,10 +24,10 @@ use serde_json::{Value, json};
 use super::plane::{Plane, base_url, plane};
 
 /// How long anything may take to become true before a test fails.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Waits until `look` finds something.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut look: impl FnMut() -> F,
 ) -> T {
@@ -45,7 +45,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 }
 
 /// What one test has of the plane.
-pub struct World {
+pub(crate) struct World {
     pub plane: &'static Plane,
     pub client: Client,
     pub namespace: String,
@@ -59,7 +59,7 @@ pub struct World {
 
 impl World {
     /// A namespace and a platform in the current dialect, without an account.
-    pub async fn bare(config: Config) -> Self {
+    pub(crate) async fn bare(config: Config) -> Self {
         let plane = plane();
         let listener = plane.take_platform();
         let base_url = base_url(&listener);
@@ -105,7 +105,7 @@ impl World {
     }
 
     /// The same, with the PlatformAccount `main` and its credentials Secret.
-    pub async fn with(config: Config) -> Self {
+    pub(crate) async fn with(config: Config) -> Self {
         let world = Self::bare(config).await;
         world
             .credentials("credentials", &world.admin_credential())
@@ -115,17 +115,17 @@ impl World {
     }
 
     /// The same, in the current dialect.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Config::default()).await
     }
 
     /// The credential of the platform's one account.
-    pub fn admin_credential(&self) -> String {
+    pub(crate) fn admin_credential(&self) -> String {
         self.platform
             .with(|sandbox, _| sandbox.model.admin(&self.user).unwrap().expose().to_owned())
     }
 
-    pub fn api<K>(&self) -> Api<K>
+    pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// Creates an object of this namespace.
-    pub async fn create<K>(&self, object: Value) -> K
+    pub(crate) async fn create<K>(&self, object: Value) -> K
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + DeserializeOwned
@@ -148,7 +148,7 @@ impl World {
             .unwrap()
     }
 
-    pub async fn patch<K>(&self, name: &str, patch: Value) -> K
+    pub(crate) async fn patch<K>(&self, name: &str, patch: Value) -> K
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + DeserializeOwned
@@ -161,7 +161,7 @@ impl World {
             .unwrap()
     }
 
-    pub async fn delete<K>(&self, name: &str)
+    pub(crate) async fn delete<K>(&self, name: &str)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + DeserializeOwned
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// A Secret with a credential under the default key.
-    pub async fn credentials(&self, name: &str, value: &str) -> Secret {
+    pub(crate) async fn credentials(&self, name: &str, value: &str) -> Secret {
         self.create(json!({
             "metadata": { "name": name },
             "stringData": { "ACEDATACLOUD_PLATFORM_TOKEN": value },
@@ -184,7 +184,7 @@ impl World {
     }
 
     /// A PlatformAccount on this world's platform; `spec` adds to it or overrides.
-    pub async fn account(&self, name: &str, spec: Value) -> PlatformAccount {
+    pub(crate) async fn account(&self, name: &str, spec: Value) -> PlatformAccount {
         let mut whole =
             json!({ "baseURL": self.base_url, "credentialsSecretRef": { "name": "credentials" } });
         merge(&mut whole, spec);
@@ -196,7 +196,7 @@ impl World {
     }
 
     /// A PlatformToken on the account `main`; `spec` adds to it or overrides.
-    pub async fn token(&self, name: &str, spec: Value) -> PlatformToken {
+    pub(crate) async fn token(&self, name: &str, spec: Value) -> PlatformToken {
         let mut whole = json!({ "accountRef": { "kind": "PlatformAccount", "name": "main" } });
         merge(&mut whole, spec);
         self.create(json!({
@@ -207,18 +207,18 @@ impl World {
     }
 
     /// A PlatformToken that has become Ready.
-    pub async fn ready_token(&self, name: &str) -> PlatformToken {
+    pub(crate) async fn ready_token(&self, name: &str) -> PlatformToken {
         self.token(name, json!({})).await;
         self.until_ready(name).await
     }
 
-    pub async fn until_ready(&self, name: &str) -> PlatformToken {
-        self.until_token(name, &format!("{name} is Ready"), |token| is_ready(token))
+    pub(crate) async fn until_ready(&self, name: &str) -> PlatformToken {
+        self.until_token(name, &format!("{name} is Ready"), is_ready)
             .await
     }
 
     /// Waits until `holds` of the PlatformToken.
-    pub async fn until_token(
+    pub(crate) async fn until_token(
         &self,
         name: &str,
         what: &str,
@@ -242,7 +242,7 @@ impl World {
     }
 
     /// Waits until Ready is False for this reason; the message.
-    pub async fn until_trouble(&self, name: &str, reason: &str) -> String {
+    pub(crate) async fn until_trouble(&self, name: &str, reason: &str) -> String {
         let holds =
             |token: &PlatformToken| condition(token, "Ready").is_some_and(|c| c.reason == reason);
         let token = self
@@ -254,7 +254,7 @@ impl World {
     }
 
     /// Waits until the account's Ready has this reason; its message.
-    pub async fn until_account(&self, name: &str, reason: &str) -> String {
+    pub(crate) async fn until_account(&self, name: &str, reason: &str) -> String {
         let api = self.api::<PlatformAccount>();
         eventually(
             &format!("account {name} has the reason {reason}"),
@@ -267,12 +267,12 @@ impl World {
         .await
     }
 
-    pub async fn secret(&self, name: &str) -> Option<Secret> {
+    pub(crate) async fn secret(&self, name: &str) -> Option<Secret> {
         self.api::<Secret>().get_opt(name).await.unwrap()
     }
 
     /// Waits until the object is gone.
-    pub async fn until_gone<K>(&self, name: &str)
+    pub(crate) async fn until_gone<K>(&self, name: &str)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + DeserializeOwned
@@ -287,7 +287,7 @@ impl World {
     }
 
     /// What `kubectl` prints as the admin; it has to succeed. The platform goes on answering meanwhile.
-    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
         let output = self.try_kubectl(arguments, "").await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kubectl {arguments:?}: {stderr}");
@@ -295,7 +295,7 @@ impl World {
     }
 
     /// Runs `kubectl` as the admin, with `input`, whatever comes of it.
-    pub async fn try_kubectl(&self, arguments: &[&str], input: &str) -> Output {
+    pub(crate) async fn try_kubectl(&self, arguments: &[&str], input: &str) -> Output {
         let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
         let (plane, input) = (self.plane, input.to_owned());
         let run = move || {
@@ -306,21 +306,21 @@ impl World {
     }
 
     /// The tokens that live upstream beside the account's credential.
-    pub fn live(&self) -> Vec<LiveToken> {
+    pub(crate) fn live(&self) -> Vec<LiveToken> {
         self.platform.with(|sandbox, _| {
             let mut live: Vec<LiveToken> = sandbox.model.live().cloned().collect();
-            live.sort_by(|a, b| a.created_at.cmp(&b.created_at));
+            live.sort_by_key(|a| a.created_at);
             live.split_off(self.before)
         })
     }
 
     /// How many POSTs took effect.
-    pub fn minted(&self) -> u64 {
+    pub(crate) fn minted(&self) -> u64 {
         self.platform.with(|sandbox, _| sandbox.model.minted())
     }
 
     /// The events about an object: type, reason, note.
-    pub async fn events(&self, name: &str) -> Vec<(String, String, String)> {
+    pub(crate) async fn events(&self, name: &str) -> Vec<(String, String, String)> {
         let events = self
             .api::<Event>()
             .list(&ListParams::default())
@@ -342,7 +342,7 @@ impl World {
     }
 
     /// What the platform answers to a bearer.
-    pub async fn answers(&self, bearer: &str) -> u16 {
+    pub(crate) async fn answers(&self, bearer: &str) -> u16 {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let url = format!("{}/api/v1/applications/", self.base_url);
         let request = client
@@ -354,11 +354,11 @@ impl World {
 }
 
 /// The value under a key of a Secret.
-pub fn value(secret: &Secret, key: &str) -> String {
+pub(crate) fn value(secret: &Secret, key: &str) -> String {
     String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap()
 }
 
-pub fn condition<'a>(token: &'a PlatformToken, kind: &str) -> Option<&'a Condition> {
+pub(crate) fn condition<'a>(token: &'a PlatformToken, kind: &str) -> Option<&'a Condition> {
     token
         .status
         .as_ref()?
@@ -368,13 +368,13 @@ pub fn condition<'a>(token: &'a PlatformToken, kind: &str) -> Option<&'a Conditi
 }
 
 /// Ready, and for the generation that it has now.
-pub fn is_ready(token: &PlatformToken) -> bool {
+pub(crate) fn is_ready(token: &PlatformToken) -> bool {
     condition(token, "Ready")
         .is_some_and(|c| c.status == "True" && c.observed_generation == token.metadata.generation)
 }
 
 /// A name that no other test of any process has.
-pub fn fresh_name(prefix: &str) -> String {
+pub(crate) fn fresh_name(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -389,6 +389,6 @@ fn merge(whole: &mut Value, part: Value) {
 }
 
 /// The patch that takes the value out of a generated Secret.
-pub fn no_value() -> Value {
+pub(crate) fn no_value() -> Value {
     json!({ "data": { "token": "eA==", "ACEDATACLOUD_PLATFORM_TOKEN": "eA==" } })
 }

@@ -355,7 +355,7 @@ fn wrong_requests_are_refused_as_the_platform_does() {
         ),
         (
             Exchange {
-                accept: header("*/*"),
+                accept: header("text/html"),
                 ..get.clone()
             },
             406,
