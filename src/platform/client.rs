@@ -135,8 +135,9 @@ impl Client {
 
     /// Every token of the user, newest first, or only those with a tag (current dialect).
     ///
-    /// Rows that come and go between pages shift the others, so only a complete pass counts: one whose distinct ids
-    /// are as many as every page of it said. A list that never holds still that long is an error.
+    /// Rows that come and go between pages shift the others, so only a complete pass counts: one whose pages join, and
+    /// whose distinct ids are as many as every page of it said. It has every row that lived throughout. A list that
+    /// never holds still that long is an error.
     pub async fn list(
         &self,
         dialect: Dialect,
@@ -161,7 +162,8 @@ impl Client {
         Err(changing())
     }
 
-    /// One pass over a list, into `rows`; whether it was complete.
+    /// One pass over a list, into `rows`; whether it was complete. Each page begins with the last row of the one before
+    /// it, so that rows which slip past us, because others before them went, are noticed.
     async fn pass(
         &self,
         dialect: Dialect,
@@ -169,32 +171,46 @@ impl Client {
         tag: Option<&str>,
         rows: &mut BTreeMap<TokenId, Row>,
     ) -> Result<bool, Error> {
-        let (mut offset, mut count) = (0, None);
+        let mut last: Option<TokenId> = None;
+        let mut count = None;
         for _ in 0..MAX_PAGES {
-            let mut query = vec![
-                ("limit", PAGE.to_string()),
-                ("offset", offset.to_string()),
-                ("ordering", "-created_at".into()),
-            ];
-            if dialect == Dialect::Current {
-                query.extend(user.map(|user| ("user_id", user.to_string())));
-                query.extend(tag.map(|tag| ("tag", tag.to_owned())));
-            }
-            let query = form_urlencoded::Serializer::new(String::new())
-                .extend_pairs(query)
-                .finish();
-            let page: Page = self.read(&self.get(format!("{TOKENS}?{query}")).await?)?;
+            let offset = rows.len().saturating_sub(1);
+            let page = self.page(dialect, user, tag, offset).await?;
             let held_still = *count.get_or_insert(page.count) == page.count;
-            offset += page.rows.len();
-            let ended = page.rows.is_empty() || offset >= page.count;
+            let joins = last.is_none() || page.rows.first().map(|row| &row.id) == last.as_ref();
+            let known = rows.len();
+            last = page.rows.last().map(|row| row.id.clone());
             rows.extend(page.rows.into_iter().map(|row| (row.id.clone(), row)));
-            if ended || !held_still {
-                return Ok(held_still && rows.len() == page.count);
+            let ended = rows.len() >= page.count || rows.len() == known;
+            if ended || !held_still || !joins {
+                return Ok(held_still && joins && rows.len() == page.count);
             }
         }
         Err(Error::Broken(format!(
             "the list does not end after {MAX_PAGES} pages"
         )))
+    }
+
+    async fn page(
+        &self,
+        dialect: Dialect,
+        user: Option<&UserId>,
+        tag: Option<&str>,
+        offset: usize,
+    ) -> Result<Page, Error> {
+        let mut query = vec![
+            ("limit", PAGE.to_string()),
+            ("offset", offset.to_string()),
+            ("ordering", "-created_at".into()),
+        ];
+        if dialect == Dialect::Current {
+            query.extend(user.map(|user| ("user_id", user.to_string())));
+            query.extend(tag.map(|tag| ("tag", tag.to_owned())));
+        }
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(query)
+            .finish();
+        self.read(&self.get(format!("{TOKENS}?{query}")).await?)
     }
 
     /// Looks for one token by its id. That there is none rests on a complete list, or on the platform's own 404.
