@@ -1,131 +1,36 @@
 //! Proves each account and hands out its session.
+//!
+//! `kind`: what the two account kinds have in common. `prove`: from a spec to a session. Here: what is known of every
+//! account, and one run for one of them.
+
+mod kind;
+mod prove;
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 
+pub(super) use self::kind::{Account, CredentialsKey, account_key};
+use self::prove::{Proven, prove};
 use super::Context;
-use super::kubernetes::call_opt;
 use super::report::{publish, report_unreadable, write_status};
-use super::trouble::{PAUSE, of_kubernetes, of_platform};
 use crate::api::{
-    AccountKey, AccountKind, AccountSettings, AccountStatus, ClusterPlatformAccount, Credential,
-    Dialect, PlatformAccount, PlatformToken, RateLimit, Reason, TokenHash,
+    AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
+    Reason, TokenHash,
 };
-use crate::plan::{AccountFacts, Identity, Note, Proof, Trouble, report_account};
-use crate::platform::{Client, Error, Throttle};
+use crate::plan::{AccountFacts, Identity, Note, Trouble, report_account};
+use crate::platform::{Client, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
 /// the current one: a proxy's 404 is no change of dialect.
 const ODD_ANSWERS: u32 = 3;
-
-/// What the two account kinds have in common.
-pub(super) trait Account:
-    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
-{
-    /// Which kind it is.
-    const KIND: AccountKind;
-    /// Its settings.
-    fn settings(&self) -> &AccountSettings;
-    /// Where its credential is.
-    fn credentials(&self) -> CredentialsKey;
-    /// Its status.
-    fn status(&self) -> Option<&AccountStatus>;
-    /// The API that writes it.
-    fn api(client: kube::Client, namespace: Option<&str>) -> Api<Self>;
-
-    /// Its name in the cluster.
-    fn key(&self) -> AccountKey {
-        AccountKey {
-            kind: Self::KIND,
-            namespace: self.namespace(),
-            name: self.name_any(),
-        }
-    }
-}
-
-/// Namespace, name and key of a credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CredentialsKey {
-    pub namespace: String,
-    pub name: String,
-    pub key: String,
-}
-
-impl Account for PlatformAccount {
-    const KIND: AccountKind = AccountKind::PlatformAccount;
-
-    fn settings(&self) -> &AccountSettings {
-        &self.spec.settings
-    }
-
-    fn credentials(&self) -> CredentialsKey {
-        let reference = &self.spec.credentials_secret_ref;
-        CredentialsKey {
-            namespace: self.namespace().unwrap_or_default(),
-            name: reference.name.clone(),
-            key: reference.key.clone(),
-        }
-    }
-
-    fn status(&self) -> Option<&AccountStatus> {
-        self.status.as_ref()
-    }
-
-    fn api(client: kube::Client, namespace: Option<&str>) -> Api<Self> {
-        Api::namespaced(client, namespace.unwrap_or_default())
-    }
-}
-
-impl Account for ClusterPlatformAccount {
-    const KIND: AccountKind = AccountKind::ClusterPlatformAccount;
-
-    fn settings(&self) -> &AccountSettings {
-        &self.spec.settings
-    }
-
-    fn credentials(&self) -> CredentialsKey {
-        let reference = &self.spec.credentials_secret_ref;
-        CredentialsKey {
-            namespace: reference.namespace.clone(),
-            name: reference.name.clone(),
-            key: reference.key.clone(),
-        }
-    }
-
-    fn status(&self) -> Option<&AccountStatus> {
-        self.status.as_ref()
-    }
-
-    fn api(client: kube::Client, _: Option<&str>) -> Api<Self> {
-        Api::all(client)
-    }
-}
-
-/// The account that a PlatformToken names.
-pub(super) fn account_key(token: &PlatformToken) -> AccountKey {
-    let reference = &token.spec.account_ref;
-    let namespace = match reference.kind {
-        AccountKind::PlatformAccount => token.namespace(),
-        AccountKind::ClusterPlatformAccount => None,
-    };
-    AccountKey {
-        kind: reference.kind,
-        namespace,
-        name: reference.name.clone(),
-    }
-}
 
 /// A proven account, ready to be used.
 pub(super) struct Session {
@@ -161,40 +66,6 @@ struct Known {
     failures: u32,
     /// Answers in the documented dialect, in a row, after one in the current.
     odd: u32,
-}
-
-/// What one proof has brought.
-#[derive(Clone)]
-struct Proven {
-    session: Result<Arc<Session>, Trouble>,
-    /// resourceVersion of the credentials Secret that was used.
-    secret: Option<String>,
-    /// The hash of the credential that was used; of the last one, if there is none now.
-    credential: Option<TokenHash>,
-    /// What the user should know although it works.
-    warning: Option<&'static str>,
-    /// The platform answered in the documented dialect, and had answered in the current one before.
-    odd: bool,
-}
-
-impl Proven {
-    fn broken(trouble: Trouble) -> Self {
-        Self {
-            session: Err(trouble),
-            secret: None,
-            credential: None,
-            warning: None,
-            odd: false,
-        }
-    }
-
-    /// What it tells tokens.
-    fn facts(&self) -> Proof {
-        self.session
-            .as_ref()
-            .map(|session| session.identity.clone())
-            .map_err(Trouble::clone)
-    }
 }
 
 /// One state of one account's spec.
@@ -439,130 +310,4 @@ fn remember<K: Account>(account: &K, context: &Context, mut proven: Proven) -> D
         let _ = accounts.wake_tokens.send(key);
     }
     wait
-}
-
-/// Asks the platform who the credential belongs to.
-async fn prove<K: Account>(account: &K, context: &Context) -> Proven {
-    let settings = account.settings();
-    let Some(transport) = context.platforms.connect(&settings.base_url) else {
-        let text = context.platforms.refusal(&settings.base_url);
-        return Proven::broken(Trouble::stalled(Reason::BaseURLNotAllowed, text));
-    };
-    let key = account.credentials();
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
-    let secret = match call_opt(secrets.get(&key.name)).await {
-        Ok(secret) => secret,
-        Err(error) => return Proven::broken(of_kubernetes(&error)),
-    };
-    let version = secret.as_ref().and_then(ResourceExt::resource_version);
-    let credential = match credential(secret, &key) {
-        Ok(credential) => credential,
-        Err(trouble) => {
-            return Proven {
-                secret: version,
-                ..Proven::broken(trouble)
-            };
-        }
-    };
-    let hash = credential.hash();
-    let warning = (!credential.is_platform_token()).then_some(
-        "the credential is not a platform token (platform-…): a user token expires, and tokens can then be neither \
-         created nor revoked",
-    );
-    let client = Client::new(transport, credential, context.clock);
-    let throttle = context
-        .accounts
-        .throttle(&account.key(), settings.rate_limit);
-    throttle.permit().await;
-    let doing = format!(
-        "asking {} who the credential in Secret {}/{} belongs to",
-        settings.base_url, key.namespace, key.name
-    );
-    let answer = client.whoami().await;
-    let odd = answer
-        .as_ref()
-        .is_ok_and(|who| denies_current(account, who.dialect));
-    let session = match answer {
-        Ok(_) if odd && !context.accounts.was_odd_enough(&account.key()) => {
-            Err(Trouble::transient(
-                Reason::BrokenAnswer,
-                format!(
-                    "{doing}: the answer is in the documented dialect, and former ones were in the current; asking again"
-                ),
-            ))
-        }
-        Ok(who) => {
-            let identity = Identity {
-                base_url: settings.base_url.clone(),
-                user_id: who.user_id,
-                username: who.username,
-                dialect: who.dialect,
-                verify: settings.verify,
-            };
-            Ok(Arc::new(Session {
-                key: account.key(),
-                identity,
-                client,
-                throttle,
-            }))
-        }
-        Err(error) => {
-            context.telemetry.platform_error(error.class());
-            if let Error::Throttled { retry_after } = &error {
-                throttle.pause(retry_after.unwrap_or(PAUSE));
-            }
-            Err(of_platform(&doing, &error))
-        }
-    };
-    Proven {
-        session,
-        secret: version,
-        credential: Some(hash),
-        warning,
-        odd,
-    }
-}
-
-/// The status knows this very platform to speak the current dialect.
-fn denies_current<K: Account>(account: &K, dialect: Dialect) -> bool {
-    let known = account.status().is_some_and(|status| {
-        status.dialect == Some(Dialect::Current)
-            && status.observed_generation == account.meta().generation
-    });
-    known && dialect == Dialect::Documented
-}
-
-fn credential(secret: Option<Secret>, key: &CredentialsKey) -> Result<Credential, Trouble> {
-    let CredentialsKey {
-        namespace,
-        name,
-        key,
-    } = key;
-    let Some(secret) = secret else {
-        let text = format!(
-            "there is no Secret {name} in namespace {namespace}; create it with the key {key}"
-        );
-        return Err(Trouble::stalled(Reason::CredentialsMissing, text));
-    };
-    let data = secret.data.unwrap_or_default();
-    let Some(bytes) = data.get(key) else {
-        let there: Vec<&str> = data.keys().map(String::as_str).take(10).collect();
-        let text = format!(
-            "Secret {namespace}/{name} has no key {key} (it has: {}); add it, or name another in credentialsSecretRef.key",
-            if there.is_empty() {
-                "none".to_owned()
-            } else {
-                there.join(", ")
-            }
-        );
-        return Err(Trouble::stalled(Reason::CredentialsKeyMissing, text));
-    };
-    let invalid = |why: &str| {
-        let text =
-            format!("the key {key} of Secret {namespace}/{name} {why}; put a platform token there");
-        Trouble::stalled(Reason::CredentialsInvalid, text)
-    };
-    let text =
-        std::str::from_utf8(&bytes.0).map_err(|_| invalid("is not one line of printable ASCII"))?;
-    Credential::parse(text).map_err(|unusable| invalid(&unusable.to_string()))
 }

@@ -1,0 +1,174 @@
+//! Proves one account: what stands between its spec and a session.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+
+use super::{Account, CredentialsKey, Session};
+use crate::api::{Credential, Dialect, Reason, TokenHash};
+use crate::controller::Context;
+use crate::controller::kubernetes::call_opt;
+use crate::controller::trouble::{PAUSE, of_kubernetes, of_platform};
+use crate::plan::{Identity, Proof, Trouble};
+use crate::platform::{Client, Error};
+
+/// What one proof has brought.
+#[derive(Clone)]
+pub(super) struct Proven {
+    pub session: Result<Arc<Session>, Trouble>,
+    /// resourceVersion of the credentials Secret that was used.
+    pub secret: Option<String>,
+    /// The hash of the credential that was used; of the last one, if there is none now.
+    pub credential: Option<TokenHash>,
+    /// What the user should know although it works.
+    pub warning: Option<&'static str>,
+    /// The platform answered in the documented dialect, and had answered in the current one before.
+    pub odd: bool,
+}
+
+impl Proven {
+    fn broken(trouble: Trouble) -> Self {
+        Self {
+            session: Err(trouble),
+            secret: None,
+            credential: None,
+            warning: None,
+            odd: false,
+        }
+    }
+
+    /// What it tells tokens.
+    pub(super) fn facts(&self) -> Proof {
+        self.session
+            .as_ref()
+            .map(|session| session.identity.clone())
+            .map_err(Trouble::clone)
+    }
+}
+
+/// Asks the platform who the credential belongs to.
+pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven {
+    let settings = account.settings();
+    let Some(transport) = context.platforms.connect(&settings.base_url) else {
+        let text = context.platforms.refusal(&settings.base_url);
+        return Proven::broken(Trouble::stalled(Reason::BaseURLNotAllowed, text));
+    };
+    let key = account.credentials();
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    let secret = match call_opt(secrets.get(&key.name)).await {
+        Ok(secret) => secret,
+        Err(error) => return Proven::broken(of_kubernetes(&error)),
+    };
+    let version = secret.as_ref().and_then(ResourceExt::resource_version);
+    let credential = match credential(secret, &key) {
+        Ok(credential) => credential,
+        Err(trouble) => {
+            return Proven {
+                secret: version,
+                ..Proven::broken(trouble)
+            };
+        }
+    };
+    let hash = credential.hash();
+    let warning = (!credential.is_platform_token()).then_some(
+        "the credential is not a platform token (platform-…): a user token expires, and tokens can then be neither \
+         created nor revoked",
+    );
+    let client = Client::new(transport, credential, context.clock);
+    let throttle = context
+        .accounts
+        .throttle(&account.key(), settings.rate_limit);
+    throttle.permit().await;
+    let doing = format!(
+        "asking {} who the credential in Secret {}/{} belongs to",
+        settings.base_url, key.namespace, key.name
+    );
+    let answer = client.whoami().await;
+    let odd = answer
+        .as_ref()
+        .is_ok_and(|who| denies_current(account, who.dialect));
+    let session = match answer {
+        Ok(_) if odd && !context.accounts.was_odd_enough(&account.key()) => {
+            Err(Trouble::transient(
+                Reason::BrokenAnswer,
+                format!(
+                    "{doing}: the answer is in the documented dialect, and former ones were in the current; asking again"
+                ),
+            ))
+        }
+        Ok(who) => {
+            let identity = Identity {
+                base_url: settings.base_url.clone(),
+                user_id: who.user_id,
+                username: who.username,
+                dialect: who.dialect,
+                verify: settings.verify,
+            };
+            Ok(Arc::new(Session {
+                key: account.key(),
+                identity,
+                client,
+                throttle,
+            }))
+        }
+        Err(error) => {
+            context.telemetry.platform_error(error.class());
+            if let Error::Throttled { retry_after } = &error {
+                throttle.pause(retry_after.unwrap_or(PAUSE));
+            }
+            Err(of_platform(&doing, &error))
+        }
+    };
+    Proven {
+        session,
+        secret: version,
+        credential: Some(hash),
+        warning,
+        odd,
+    }
+}
+
+/// The status knows this very platform to speak the current dialect.
+fn denies_current<K: Account>(account: &K, dialect: Dialect) -> bool {
+    let known = account.status().is_some_and(|status| {
+        status.dialect == Some(Dialect::Current)
+            && status.observed_generation == account.meta().generation
+    });
+    known && dialect == Dialect::Documented
+}
+
+fn credential(secret: Option<Secret>, key: &CredentialsKey) -> Result<Credential, Trouble> {
+    let CredentialsKey {
+        namespace,
+        name,
+        key,
+    } = key;
+    let Some(secret) = secret else {
+        let text = format!(
+            "there is no Secret {name} in namespace {namespace}; create it with the key {key}"
+        );
+        return Err(Trouble::stalled(Reason::CredentialsMissing, text));
+    };
+    let data = secret.data.unwrap_or_default();
+    let Some(bytes) = data.get(key) else {
+        let there: Vec<&str> = data.keys().map(String::as_str).take(10).collect();
+        let text = format!(
+            "Secret {namespace}/{name} has no key {key} (it has: {}); add it, or name another in credentialsSecretRef.key",
+            if there.is_empty() {
+                "none".to_owned()
+            } else {
+                there.join(", ")
+            }
+        );
+        return Err(Trouble::stalled(Reason::CredentialsKeyMissing, text));
+    };
+    let invalid = |why: &str| {
+        let text =
+            format!("the key {key} of Secret {namespace}/{name} {why}; put a platform token there");
+        Trouble::stalled(Reason::CredentialsInvalid, text)
+    };
+    let text =
+        std::str::from_utf8(&bytes.0).map_err(|_| invalid("is not one line of printable ASCII"))?;
+    Credential::parse(text).map_err(|unusable| invalid(&unusable.to_string()))
+}
