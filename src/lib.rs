@@ -28,6 +28,7 @@
 //! Secret ([`plan::Step::Store`]), one call with the token's own value ([`plan::Step::Verify`]), and the status.
 
 pub mod api;
+mod cause;
 pub mod cli;
 pub mod clock;
 pub mod controller;

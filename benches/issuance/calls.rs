@@ -1,9 +1,8 @@
-//! What the API server and the platform were asked for, by their own count.
+//! What the API server was asked for, by its own count.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 
 /// The kinds that operator and floor have to do with. Nobody else touches these while we measure, so that their
 /// counters are ours.
@@ -18,7 +17,7 @@ const KINDS: [&str; 6] = [
 
 /// One kind of call to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Call {
+struct Call {
     /// As the server counts them: POST, PATCH, GET, LIST, WATCH…
     verb: String,
     /// With its subresource: `platformtokens/status`.
@@ -30,7 +29,7 @@ pub(crate) struct Call {
 
 impl Call {
     /// Whether it changed something.
-    pub(crate) fn is_write(&self) -> bool {
+    fn is_write(&self) -> bool {
         !self.is_read() && !self.dry_run && !self.is_event()
     }
 
@@ -164,62 +163,4 @@ fn count(labels: &str) -> u64 {
     sample
         .and_then(|text| text.parse::<f64>().ok())
         .unwrap_or(0.0) as u64
-}
-
-/// What the sandbox was asked for.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Upstream {
-    /// Tokens made since it began.
-    pub(crate) minted: u64,
-    /// Calls by method, route and status.
-    pub(crate) calls: BTreeMap<String, u64>,
-}
-
-impl Upstream {
-    /// Reads the sandbox's own count, which reading does not change.
-    pub(crate) async fn so_far(http: &reqwest::Client, sandbox: &str) -> anyhow::Result<Self> {
-        #[derive(Deserialize)]
-        struct State {
-            minted: u64,
-            calls: Vec<Counted>,
-        }
-        #[derive(Deserialize)]
-        struct Counted {
-            call: Answered,
-            times: u64,
-        }
-        #[derive(Deserialize)]
-        struct Answered {
-            method: String,
-            route: String,
-            status: Option<u16>,
-        }
-        let url = format!("{sandbox}/_sandbox/state");
-        let body = http
-            .get(url)
-            .send()
-            .await?
-            .error_for_status()?
-            .bytes()
-            .await?;
-        let state: State = serde_json::from_slice(&body).context("the sandbox's state")?;
-        let name = |call: Answered| match call.status {
-            Some(200..300) => format!("{} {}", call.method, call.route),
-            Some(status) => format!("{} {} -> {status}", call.method, call.route),
-            None => format!("{} {} -> no answer", call.method, call.route),
-        };
-        let mut calls = BTreeMap::new();
-        for counted in state.calls {
-            *calls.entry(name(counted.call)).or_default() += counted.times;
-        }
-        Ok(Self {
-            minted: state.minted,
-            calls,
-        })
-    }
-
-    /// All calls.
-    pub(crate) fn total(&self) -> u64 {
-        self.calls.values().sum()
-    }
 }

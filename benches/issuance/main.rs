@@ -20,6 +20,7 @@ mod ready;
 mod report;
 mod settings;
 mod table;
+mod upstream;
 mod world;
 
 #[path = "../../tests/support/control_plane.rs"]

@@ -7,19 +7,20 @@ use platform_token_operator::platform::Http;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::calls::{Calls, Upstream};
+use crate::calls::Calls;
 use crate::floor::Floor;
 use crate::operator::Operator;
 use crate::process::{CpuTime, Memory};
 use crate::ready::{Became, ReadyWatch};
 use crate::settings::Settings;
+use crate::upstream::Upstream;
 use crate::world::World;
 
 /// How long after the last Ready its event, and whatever else it causes, may take; calls up to then belong to the
 /// issuance.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How often an idle operator is checked to be alive, and progress told.
+/// How often to say how long the idling still takes.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What one issuance of all tokens took.

@@ -9,11 +9,11 @@ use anyhow::Context;
 use serde_json::json;
 
 use crate::MEMORY_AT;
-use crate::calls::Upstream;
 use crate::measure::{Idle, Issuance, Operated};
 use crate::process::Memory;
 use crate::settings::Settings;
 use crate::table::{Table, median};
+use crate::upstream::Upstream;
 
 /// At most so many times as slow as the floor.
 const AIM_RATIO: f64 = 1.2;
@@ -100,20 +100,18 @@ impl Report {
         let n = self.settings.tokens as f64;
         let both = |figure: fn(&Issuance) -> f64| [self.operator(figure), self.floor(figure)];
         let seconds = |pair: [f64; 2]| pair.map(|figure| format!("{figure:.2}"));
+        let ratio = |[operator, floor]: [f64; 2]| format!("{:.2} x", operator / floor);
         let times = both(|round| round.last_ready);
-        let ratio = self.ratio();
-        let aim = format!("at most {AIM_RATIO} x the floor: {ratio:.2} x");
         table.judged(
             "time to the last Ready, s",
             seconds(times),
-            &aim,
-            ratio <= AIM_RATIO,
+            &format!("at most {AIM_RATIO} x the floor: {}", ratio(times)),
+            self.ratio() <= AIM_RATIO,
         );
         let rounds = self.operator.iter().zip(&self.floor);
         for (round, (operator, floor)) in (1..).zip(rounds).filter(|_| self.settings.rounds > 1) {
             let times = [operator.issuance.last_ready, floor.last_ready];
-            let ratio = format!("{:.2} x", times[0] / times[1]);
-            table.row(&format!("  round {round}"), seconds(times), &ratio);
+            table.row(&format!("  round {round}"), seconds(times), &ratio(times));
         }
         let first = both(|round| round.first_ready);
         table.row("time to the first Ready, s", seconds(first), "");

@@ -34,7 +34,6 @@ pub(crate) struct World {
     pub(crate) platform: Platform,
     /// What waits to be issued.
     pub(crate) tokens: Vec<PlatformToken>,
-    // Dropped last: the platform ends first, and the clients' connections close.
     pub(crate) plane: ControlPlane,
     _sandbox: Process,
 }

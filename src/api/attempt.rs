@@ -98,7 +98,9 @@ impl AttemptRef {
             })
     }
 
-    fn is_plausible(&self) -> bool {
+    /// Whether this can be an attempt of ours.
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
         (1..=Self::MAX_NUMBER).contains(&self.number)
     }
 }

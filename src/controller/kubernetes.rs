@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use crate::cause::innermost;
+
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(15);
 
@@ -66,7 +68,7 @@ fn sort(error: kube::Error) -> KubeError {
                 KubeError::Failed(message)
             }
         }
-        other => KubeError::Failed(other.to_string()),
+        other => KubeError::Failed(innermost(&other)),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     Fate, Halt, Moment, OpenAttempt, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step,
     Trouble,
 };
-use crate::api::{Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason};
+use crate::api::{Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason, names};
 
 /// A POST is not sent any more when its attempt has been open for so long.
 const POST_WITHIN: Duration = Duration::from_secs(15);
@@ -20,6 +20,10 @@ const POST_ENDED: Duration = Duration::from_secs(45);
 pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if is_settled_in_cache(s) {
         return Ok(None);
+    }
+    if (s.open_attempt().is_some() || s.present().is_some()) && !s.token.is_held() {
+        // Someone took it off, for instance with `kubectl replace`; without it a deletion would leave the token behind.
+        return Ok(Some(Step::Hold));
     }
     if let Err(malformed) = &s.token.attempt {
         let advice = "remove the annotation; if no Secret holds a token yet, look for an unused one on the account";
@@ -33,12 +37,7 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if let SecretFacts::Foreign { whose } = s.wanted() {
         return Err(foreign_secret(&s.token.secret_name, whose));
     }
-    let (open, present) = (s.open_attempt(), s.present());
-    if (open.is_some() || present.is_some()) && !s.token.is_held() {
-        // Someone took it off, for instance with `kubectl replace`; without it a deletion would leave the token behind.
-        return Ok(Some(Step::Hold));
-    }
-    match (open, present) {
+    match (s.open_attempt(), s.present()) {
         (Some(open), _) => finish(s, open, now),
         (None, Some(issued)) => keep(s, &issued, now),
         (None, None) => mint(s, now),
@@ -81,11 +80,20 @@ fn mint(s: &Snapshot, now: Moment) -> Plan {
             name: s.token.secret_name.clone(),
         }));
     }
+    let at = AttemptRef {
+        number: s.next_number(),
+        id: s.fresh.clone(),
+    };
+    if !at.is_plausible() {
+        let text = format!(
+            "attempt {} is out of range, so a record was edited; remove the annotation {} from the PlatformToken",
+            at.number,
+            names::ATTEMPT
+        );
+        return Err(Trouble::stalled(Reason::AttemptUnreadable, text).into());
+    }
     Ok(Some(Step::Open(Attempt {
-        at: AttemptRef {
-            number: s.next_number(),
-            id: s.fresh.clone(),
-        },
+        at,
         opened_at: now.wall,
         dialect: identity.dialect,
         owner: s.token.owner.clone(),

@@ -80,6 +80,8 @@ pub struct Identity {
     pub username: Option<String>,
     /// The dialect that the platform answers in.
     pub dialect: Dialect,
+    /// The hash of the credential that proved it: with another one, what was refused may be allowed.
+    pub credential: TokenHash,
     /// Whether new tokens are proven before they are Ready.
     pub verify: bool,
 }
@@ -177,7 +179,9 @@ impl Snapshot {
             Ok(Some(attempt)) => attempt,
             // Whoever removes the annotation answers for the attempt; what this process knows for certain stays.
             Ok(None) => {
-                let forgotten = |open: &mut OpenAttempt| !matches!(open.fate, Fate::Minted(_));
+                let forgotten = |open: &mut OpenAttempt| {
+                    !matches!(open.fate, Fate::Minted(_) | Fate::Withheld(_))
+                };
                 self.memory.attempt.take_if(forgotten);
                 return;
             }
@@ -219,22 +223,23 @@ impl Snapshot {
         })
     }
 
-    /// The present token: the one of the highest attempt that the status or a Secret of ours records.
+    /// The present token: the one of the highest attempt that the status or a Secret of ours records. Anyone may write an
+    /// annotation: a Secret's record counts only beside the value that it speaks of.
     #[must_use]
     pub fn present(&self) -> Option<Issued> {
-        let recorded = self.own_secrets().filter_map(|(_, own)| own.issued.clone());
-        self.token
-            .status
-            .issued()
-            .into_iter()
-            .chain(recorded)
-            .reduce(|best, other| {
-                if other.attempt.number > best.attempt.number {
-                    other
-                } else {
-                    best
-                }
-            })
+        let proven = |own: &OwnSecret| {
+            let issued = own.issued.clone()?;
+            bound(own.value.as_ref(), &issued.hash).map(|_| issued)
+        };
+        let recorded = self.own_secrets().filter_map(|(_, own)| proven(own));
+        let all = self.token.status.issued().into_iter().chain(recorded);
+        all.reduce(|best, other| {
+            if other.attempt.number > best.attempt.number {
+                other
+            } else {
+                best
+            }
+        })
     }
 
     /// The open attempt: newer than the present token. Once a Secret or the status bears it, it is closed.

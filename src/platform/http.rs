@@ -5,6 +5,8 @@ use futures::future::BoxFuture;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::ExposeSecret;
 
+use crate::cause::innermost;
+
 use super::transport::{MAX_BODY, Method, Request, Response, SendError, Transport};
 
 /// Speaks to one base URL. Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`).
@@ -35,7 +37,7 @@ impl Http {
             .connect_timeout(std::time::Duration::from_secs(5))
             .pool_idle_timeout(std::time::Duration::from_secs(30))
             .build()
-            .map_err(|e| HttpSetupError(causes(&e)))
+            .map_err(|e| HttpSetupError(innermost(&e)))
     }
 
     /// A transport to `base_url`, scheme and host without a path.
@@ -81,7 +83,7 @@ impl Http {
         while let Some(chunk) = response
             .chunk()
             .await
-            .map_err(|e| SendError::Lost(causes(&e)))?
+            .map_err(|e| SendError::Lost(innermost(&e)))?
         {
             if body.len() + chunk.len() > MAX_BODY {
                 return Err(SendError::Lost(format!(
@@ -108,19 +110,10 @@ impl Transport for Http {
 /// Only what failed before a connection stood was definitely not sent.
 fn classify(error: &reqwest::Error) -> SendError {
     if error.is_connect() || error.is_builder() {
-        SendError::NotSent(causes(error))
+        SendError::NotSent(innermost(error))
     } else if error.is_timeout() {
         SendError::Lost("no answer in time".into())
     } else {
-        SendError::Lost(causes(error))
+        SendError::Lost(innermost(error))
     }
-}
-
-/// The innermost cause, which is what tells; the outer ones repeat the URL.
-fn causes(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

@@ -47,6 +47,7 @@ pub(super) struct Session {
 /// Every account of the cluster, as it was last proven.
 pub(super) struct Accounts {
     known: Mutex<HashMap<AccountKey, Known>>,
+    throttles: Mutex<HashMap<AccountKey, (RateLimit, Arc<Throttle>)>>,
     /// The caches tell which accounts there are.
     namespaced: Store<DeserializeGuard<PlatformAccount>>,
     cluster: Store<DeserializeGuard<ClusterPlatformAccount>>,
@@ -60,7 +61,6 @@ pub(super) struct Accounts {
 struct Known {
     /// uid and generation that were proven; another one is not.
     of: Revision,
-    throttle: (RateLimit, Arc<Throttle>),
     proven: Proven,
     /// Proofs that failed, in a row.
     failures: u32,
@@ -80,6 +80,7 @@ impl Accounts {
     ) -> Self {
         Self {
             known: Mutex::default(),
+            throttles: Mutex::default(),
             namespaced,
             cluster,
             wake_tokens,
@@ -89,35 +90,22 @@ impl Accounts {
 
     /// The account of this name, as far as it is known, and its session if it is proven.
     pub(super) fn look_up(&self, key: &AccountKey) -> (AccountFacts, Option<Arc<Session>>) {
-        let Some(revision) = self.revision(key) else {
-            let text = format!(
-                "there is no {key}; create it, or correct spec.accountRef by creating the PlatformToken anew"
-            );
-            return (
-                AccountFacts::Broken(Trouble::stalled(Reason::AccountNotFound, text)),
-                None,
-            );
+        let revision = match self.revision(key) {
+            Ok(revision) => revision,
+            Err(trouble) => return (AccountFacts::Broken(trouble), None),
         };
-        match self
-            .lock()
-            .get(key)
-            .filter(|known| known.of == revision)
-            .map(|known| &known.proven.session)
-        {
+        let known = self.lock();
+        let proven = known.get(key).filter(|known| known.of == revision);
+        match proven.map(|known| &known.proven.session) {
             None => (AccountFacts::Pending, None),
-            Some(Ok(session)) => (
-                AccountFacts::Ready(session.identity.clone()),
-                Some(session.clone()),
-            ),
+            Some(Ok(session)) => {
+                let identity = session.identity.clone();
+                (AccountFacts::Ready(identity), Some(session.clone()))
+            }
             Some(Err(trouble)) => {
-                let message = format!("{key} is not ready: {}", trouble.message);
-                (
-                    AccountFacts::Broken(Trouble {
-                        message,
-                        ..trouble.clone()
-                    }),
-                    None,
-                )
+                let mut trouble = trouble.clone();
+                trouble.message = format!("{key} is not ready: {}", trouble.message);
+                (AccountFacts::Broken(trouble), None)
             }
         }
     }
@@ -179,17 +167,30 @@ impl Accounts {
         !concerned.is_empty()
     }
 
-    fn revision(&self, key: &AccountKey) -> Option<Revision> {
+    /// Which state of which account the caches have.
+    fn revision(&self, key: &AccountKey) -> Result<Revision, Trouble> {
         fn of<K: Account>(
             store: &Store<DeserializeGuard<K>>,
             key: &AccountKey,
-        ) -> Option<Revision> {
+        ) -> Result<Revision, Trouble> {
             let mut reference = ObjectRef::new(&key.name);
             if let Some(namespace) = &key.namespace {
                 reference = reference.within(namespace);
             }
-            let account = store.get(&reference)?;
-            Some((account.meta().uid.clone(), account.meta().generation))
+            let Some(account) = store.get(&reference) else {
+                let text = format!(
+                    "there is no {key}; create it (a PlatformToken cannot change its account: one that names the \
+                     wrong account is created anew)"
+                );
+                return Err(Trouble::stalled(Reason::AccountNotFound, text));
+            };
+            match &account.0 {
+                Ok(account) => Ok((account.meta().uid.clone(), account.meta().generation)),
+                Err(invalid) => {
+                    let text = format!("{key} cannot be read: {}; correct it", invalid.error);
+                    Err(Trouble::stalled(Reason::InvalidSpec, text))
+                }
+            }
         }
         match key.kind {
             AccountKind::PlatformAccount => of(&self.namespaced, key),
@@ -197,12 +198,18 @@ impl Accounts {
         }
     }
 
-    /// The throttle survives a new proof, so that a pause does too; a new limit begins anew.
+    /// The throttle of an account survives every proof, so that a pause does too; a new limit begins anew.
     fn throttle(&self, key: &AccountKey, limit: RateLimit) -> Arc<Throttle> {
-        match self.lock().get(key) {
-            Some(known) if known.throttle.0 == limit => known.throttle.1.clone(),
-            _ => Arc::new(Throttle::new(limit)),
+        let fresh = || (limit, Arc::new(Throttle::new(limit)));
+        let mut throttles = self
+            .throttles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let entry = throttles.entry(key.clone()).or_insert_with(fresh);
+        if entry.0 != limit {
+            *entry = fresh();
         }
+        entry.1.clone()
     }
 
     fn was_odd_enough(&self, key: &AccountKey) -> bool {
@@ -229,7 +236,6 @@ pub(super) async fn reconcile<K: Account>(
         }
     };
     let key = account.key();
-    context.credentials.watch(&context, &account.credentials());
     let proven = prove(account, &context).await;
     let proof = proven.facts();
 
@@ -244,6 +250,8 @@ pub(super) async fn reconcile<K: Account>(
         context.clock.now(),
     );
     let wait = remember(account, &context, proven);
+    // Begun after the proof is remembered: its first event tells whether the Secret has changed since it was read.
+    context.credentials.watch(&context, &account.credentials());
     let api = K::api(context.client.clone(), account.namespace().as_deref());
     if let Err(error) = write_status(&api, account, former, &status).await {
         tracing::warn!(%error, account = %key, "the status could not be written");
@@ -269,10 +277,6 @@ fn remember<K: Account>(account: &K, context: &Context, mut proven: Proven) -> D
     let accounts = &context.accounts;
     let (key, settings) = (account.key(), account.settings());
     let of = (account.uid(), account.meta().generation);
-    let throttle = (
-        settings.rate_limit,
-        accounts.throttle(&key, settings.rate_limit),
-    );
     let mut known = accounts.lock();
     let former = known.remove(&key);
     let same = former
@@ -300,7 +304,6 @@ fn remember<K: Account>(account: &K, context: &Context, mut proven: Proven) -> D
         key.clone(),
         Known {
             of,
-            throttle,
             proven,
             failures,
             odd,

@@ -103,6 +103,7 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
                 user_id: who.user_id,
                 username: who.username,
                 dialect: who.dialect,
+                credential: hash.clone(),
                 verify: settings.verify,
             };
             Ok(Arc::new(Session {

@@ -1,5 +1,7 @@
 //! The rules as tables: a snapshot in, the next step or the verdict out.
 
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -92,6 +94,7 @@ fn identity() -> Identity {
         user_id: Some(user()),
         username: None,
         dialect: Dialect::Current,
+        credential: TokenHash::recorded("credential"),
         verify: true,
     }
 }
@@ -118,6 +121,7 @@ fn ready(issued: &Issued) -> PlatformTokenStatus {
 }
 
 /// What one row of a table begins with; every field has the value of a fresh PlatformToken on a good account.
+#[derive(Debug)]
 struct Given {
     account: AccountFacts,
     secrets: BTreeMap<String, SecretFacts>,
@@ -818,4 +822,47 @@ fn an_attempt_whose_annotation_someone_removed_is_forgotten() {
         .next(at(0)),
         "preflight"
     );
+}
+
+#[test]
+fn a_forged_record_displaces_no_token() {
+    // A higher number and somebody else's id, but no value that fits: the status goes on to name the real token.
+    let forged = OwnSecret {
+        value: None,
+        whole: false,
+        ..own(9, "someone-elses")
+    };
+    let given = Given::issued(own_facts(forged));
+    let mut snapshot = given.snapshot(at(0));
+    assert_eq!(snapshot.present(), Some(issued(1, "a")));
+    let steps = story(&mut snapshot, at(0), fair_outcome);
+    assert_eq!(steps, ["recover", "store", "verify", "Ready"]);
+    assert_eq!(snapshot.present(), Some(issued(1, "a")));
+}
+
+#[test]
+fn numbers_that_were_pushed_to_the_limit_open_nothing() {
+    let last = Attempt {
+        at: AttemptRef {
+            number: 1_000_000_000,
+            ..attempt(1).at
+        },
+        dialect: Dialect::Documented,
+        ..attempt(1)
+    };
+    let memory = Memory {
+        attempt: Some(OpenAttempt {
+            attempt: last.clone(),
+            seen: Duration::ZERO,
+            fate: Fate::Void,
+        }),
+        ..Memory::default()
+    };
+    let given = Given {
+        attempt: Some(last),
+        memory,
+        ..Given::default()
+    };
+    let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
+    assert_eq!(steps, ["preflight", "AttemptUnreadable"]);
 }

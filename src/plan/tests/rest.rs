@@ -1,0 +1,159 @@
+//! From any snapshot, whatever the world answers, a run comes to rest, and some things never happen on the way.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// More steps than a run can need when nothing is answered twice the same way.
+const MAX_STEPS: usize = 60;
+
+fn any_secret() -> impl Strategy<Value = SecretFacts> {
+    let own = (
+        1..4_u32,
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(number, deleting, whole, has_value, recorded)| {
+            own_facts(OwnSecret {
+                deleting,
+                whole: whole && has_value && recorded,
+                value: has_value.then(|| value(&format!("t{number}"))),
+                issued: recorded.then(|| issued(number, &format!("t{number}"))),
+                ..own(number, &format!("t{number}"))
+            })
+        });
+    prop_oneof![
+        Just(SecretFacts::Absent),
+        Just(SecretFacts::Unread {
+            resource_version: None
+        }),
+        Just(SecretFacts::Unread {
+            resource_version: Some("7".into())
+        }),
+        Just(SecretFacts::Foreign {
+            whose: "is another's".into()
+        }),
+        own,
+    ]
+}
+
+fn any_account() -> impl Strategy<Value = AccountFacts> {
+    let broken = Trouble::stalled(Reason::Unauthorized, "x");
+    let another = Identity {
+        user_id: Some(UserId::parse("another").unwrap()),
+        ..identity()
+    };
+    prop_oneof![
+        4 => Just(AccountFacts::Ready(identity())),
+        1 => Just(AccountFacts::Ready(another)),
+        1 => Just(AccountFacts::Pending),
+        1 => Just(AccountFacts::Broken(broken)),
+    ]
+}
+
+fn any_attempt() -> impl Strategy<Value = Option<Attempt>> {
+    let dialect = prop_oneof![Just(Dialect::Current), Just(Dialect::Documented)];
+    let owner = prop_oneof![4 => Just(owner("token")), 1 => Just(owner("original"))];
+    let some = (1..5_u32, dialect, owner).prop_map(|(number, dialect, owner)| Attempt {
+        dialect,
+        owner,
+        ..attempt(number)
+    });
+    prop::option::of(some)
+}
+
+prop_compose! {
+    fn any_snapshot()(
+        account in any_account(),
+        wanted in any_secret(),
+        stray in prop::option::of(any_secret()),
+        status in prop::option::of(1..4_u32),
+        attempt in any_attempt(),
+        deleting in any::<bool>(),
+        unheld in any::<bool>(),
+    ) -> Given {
+        let status = status.map(|n| ready(&issued(n, &format!("t{n}")))).unwrap_or_default();
+        let given = Given { account, status, attempt, deleting, unheld, ..Given::default() };
+        let given = given.secret("token", wanted);
+        match stray {
+            Some(facts) => given.secret("stray", facts),
+            None => given,
+        }
+    }
+}
+
+/// One of the things that can come of a step, chosen by `die`.
+fn outcome(step: &Step, die: u8) -> Outcome {
+    let failed = || Outcome::Failed(Trouble::transient(Reason::Unreachable, "x"));
+    match (step, die % 4) {
+        (Step::ReadSecret { .. }, 0) => Outcome::Secret(own_facts(own(1, "t1"))),
+        (Step::ReadSecret { .. }, 1) => Outcome::Secret(SecretFacts::Foreign { whose: "x".into() }),
+        (Step::Preflight { .. }, 0) => Outcome::Exists,
+        (Step::Mint(_), 0) => Outcome::NotMinted(Trouble::stalled(Reason::Refused, "x")),
+        (Step::Mint(_), 1) => Outcome::MintUnknown(Trouble::transient(Reason::Unreachable, "x")),
+        (Step::FindMinted(_), 0) => Outcome::NoneMinted,
+        (Step::FindMinted(_), 1) => Outcome::MintedWithheld(TokenId::parse("masked").unwrap()),
+        (Step::Recover(_), 0) => Outcome::Recovered(Recovery::Gone),
+        (Step::Recover(_), 1) => Outcome::Recovered(Recovery::Withheld),
+        (
+            Step::Revoke {
+                with: RevokeWith::ItsValue(_),
+                ..
+            },
+            0,
+        ) => Outcome::SelfRefused,
+        (
+            Step::Store { .. }
+            | Step::Release { .. }
+            | Step::Remove { .. }
+            | Step::Open(_)
+            | Step::Hold
+            | Step::LiftFinalizer,
+            0,
+        ) => Outcome::Stale,
+        (_, 3) => failed(),
+        _ => fair_outcome(step),
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_run_comes_to_rest(given in any_snapshot(), dice in prop::collection::vec(any::<u8>(), MAX_STEPS)) {
+        let mut snapshot = given.snapshot(at(0));
+        let (mut posts, mut opened) = (0, 0);
+        for die in dice {
+            let step = match plan(&snapshot, at(0)) {
+                Next::Settled(settled) => {
+                    prop_assert!(settled.requeue != Some(Duration::ZERO));
+                    return Ok(());
+                }
+                Next::Step(step) => step,
+            };
+            match &step {
+                Step::Open(attempt) => {
+                    opened += 1;
+                    let present = snapshot.present().map_or(0, |issued| issued.attempt.number);
+                    prop_assert!(attempt.at.number > present, "attempts are numbered upwards");
+                    prop_assert!(!snapshot.token.deleting, "nothing is opened for what is being deleted");
+                }
+                Step::Mint(_) => {
+                    posts += 1;
+                    prop_assert!(posts <= opened, "at most one POST for each attempt that this run opened");
+                    prop_assert!(snapshot.token.is_held(), "the finalizer comes before the POST");
+                }
+                Step::Store { issued, value, .. } => {
+                    prop_assert_eq!(&value.hash(), &issued.hash, "an id and its value are bound");
+                    let foreign = matches!(snapshot.wanted(), SecretFacts::Foreign { .. });
+                    prop_assert!(!foreign, "a Secret of someone else is never written");
+                }
+                Step::LiftFinalizer => prop_assert!(snapshot.token.deleting),
+                _ => {}
+            }
+            let outcome = outcome(&step, die);
+            snapshot.fold(step, outcome, at(0));
+        }
+        prop_assert!(false, "no rest after {} steps", MAX_STEPS);
+    }
+}
