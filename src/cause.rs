@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// The innermost cause of an error.
 #[must_use]
-pub fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub(super) use self::kind::{Account, CredentialsKey, account_key};
