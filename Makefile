@@ -30,7 +30,7 @@ down: ## End the world of `make up`
 	@hack/world down
 
 test: prerequisites ## Run all tests; those that need Kubernetes get a real control plane
-	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane cargo test --locked
+	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane RUST_TEST_THREADS=8 cargo test --locked
 
 check: check-rust check-deny check-crds check-go check-scripts ## Everything that judges the source without running it
 

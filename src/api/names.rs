@@ -2,8 +2,6 @@
 
 /// API group of the kinds, and prefix of our labels, annotations and finalizer.
 pub const GROUP: &str = "platform.acedata.cloud";
-/// API version of the kinds.
-pub const VERSION: &str = "v1alpha1";
 /// Who we say we are: field manager, event reporter, `app.kubernetes.io/managed-by`, and a tag upstream.
 pub const OPERATOR: &str = "platform-token-operator";
 
@@ -19,6 +17,8 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const ATTEMPT: &str = "platform.acedata.cloud/attempt";
 /// On a Secret: whose it is, `CLUSTER/NAMESPACE/NAME/UID`.
 pub const OWNER: &str = "platform.acedata.cloud/owner";
+/// On a Secret: its own name, so that a copy under another name can be told from it.
+pub const SECRET: &str = "platform.acedata.cloud/secret";
 /// On a Secret: the upstream id of the token in it.
 pub const TOKEN_ID: &str = "platform.acedata.cloud/token-id";
 /// On a Secret: SHA-256 of the value that this id stands for.

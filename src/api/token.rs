@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::crd::rule;
-use super::{AccountKind, AttemptRef, TokenHash, TokenId, UserId};
+use super::{AccountKind, AttemptRef, Issued, TokenHash, TokenId, UserId};
 
 /// A platform token and the Secret that holds it. The operator mints the token, writes it into the Secret, keeps
 /// both true, and revokes the token when this resource is deleted.
@@ -140,4 +140,19 @@ pub struct PlatformTokenStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+impl PlatformTokenStatus {
+    /// The token that the status records, if it records one whole.
+    #[must_use]
+    pub fn issued(&self) -> Option<Issued> {
+        Some(Issued {
+            attempt: self.attempt.clone()?,
+            token_id: self.token_id.clone()?,
+            hash: self.token_hash.clone()?,
+            issued_at: self.issued_at.as_ref()?.0,
+            base_url: self.base_url.clone()?,
+            user_id: self.user_id.clone()?,
+        })
+    }
 }

@@ -135,10 +135,10 @@ impl Run {
         let controller = controller::run(client, settings, telemetry.clone(), shutdown.clone());
         let server = telemetry::serve(listener, telemetry, shutdown.clone());
         let stop = async {
-            asked_to_stop(self.until_stdin_closes).await?;
+            let asked = asked_to_stop(self.until_stdin_closes).await;
             tracing::info!("stopping: running reconciliations end first");
             shutdown.cancel();
-            anyhow::Ok(())
+            asked.context("cannot wait for signals")
         };
         let (controller, server, stop) = tokio::join!(
             async {

@@ -1,6 +1,7 @@
 //! Carries out steps: one function each, and no decisions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -12,15 +13,21 @@ use super::Context;
 use super::accounts::Session;
 use super::kubernetes::{KubeError, call, call_opt, version};
 use super::memory::Written;
-use super::trouble::{PAUSE, of_kubernetes, of_platform, of_secret};
+use super::trouble::{of_kubernetes, of_platform, of_secret};
 use crate::api::{
     Attempt, Credential, Dialect, Issued, PlatformToken, Reason, TokenId, TokenValue, names,
 };
 use crate::plan::{
-    Minted, Outcome, Recovery, RevokeWith, Snapshot, Step, Trouble, Version, read, render,
-    render_preflight,
+    Identity, Minted, Outcome, Recovery, RevokeWith, Snapshot, Step, Trouble, Version, read,
+    render, render_preflight,
 };
-use crate::platform::{Client, Error, Found};
+use crate::platform::{Client, Denied, Error, Found, Row};
+
+/// How long new work may wait for a permit before it gives its place to other accounts' work.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end of work that has begun may wait for a permit.
+const FOLLOW_UP: Duration = Duration::from_secs(30);
 
 /// Carries out steps for one PlatformToken during one run.
 pub(super) struct Executor<'a> {
@@ -37,7 +44,11 @@ impl Executor<'_> {
         match step {
             Step::ReadSecret { name } => self.read_secret(s, name).await,
             Step::Preflight { name } => self.preflight(s, name).await,
-            Step::Hold => self.hold(s).await,
+            Step::Permit => match self.permit(PATIENCE).await {
+                Ok(_) => Outcome::Permitted,
+                Err(outcome) => outcome,
+            },
+            Step::Hold(open) => self.hold(s, open.as_ref()).await,
             Step::Open(attempt) => self.open(s, attempt).await,
             Step::Mint(attempt) => self.mint(attempt).await,
             Step::FindMinted(attempt) => self.find_minted(attempt).await,
@@ -71,9 +82,6 @@ impl Executor<'_> {
     }
 
     async fn preflight(&self, s: &Snapshot, name: &str) -> Outcome {
-        if let Some(session) = &self.session {
-            session.throttle.permit().await;
-        }
         let parameters = PostParams {
             dry_run: true,
             ..post()
@@ -90,26 +98,15 @@ impl Executor<'_> {
         }
     }
 
-    async fn hold(&mut self, s: &Snapshot) -> Outcome {
-        let patch = json!({ "metadata": { "finalizers": held_finalizers(s) } });
-        match self.patch_token(s, patch).await {
+    async fn hold(&mut self, s: &Snapshot, open: Option<&Attempt>) -> Outcome {
+        match self.patch_token(s, held(s, open)).await {
             Ok(resource_version) => Outcome::Held { resource_version },
             Err(error) => stale_or(error, of_kubernetes),
         }
     }
 
     async fn open(&mut self, s: &Snapshot, attempt: &Attempt) -> Outcome {
-        let Ok(record) = serde_json::to_string(attempt) else {
-            return Outcome::Failed(Trouble::stalled(
-                Reason::KubernetesError,
-                "the attempt does not serialize",
-            ));
-        };
-        let patch = json!({ "metadata": {
-            "finalizers": held_finalizers(s),
-            "annotations": { names::ATTEMPT: record },
-        }});
-        match self.patch_token(s, patch).await {
+        match self.patch_token(s, held(s, Some(attempt))).await {
             Ok(resource_version) => Outcome::Opened { resource_version },
             Err(error) => stale_or(error, of_kubernetes),
         }
@@ -117,22 +114,22 @@ impl Executor<'_> {
 
     async fn mint(&self, attempt: &Attempt) -> Outcome {
         let Some(session) = &self.session else {
-            return Outcome::Failed(no_session());
+            return Outcome::NotMinted(no_session());
         };
-        let doing = "creating a token";
         match session
             .client
             .create(attempt.dialect, &attempt.tags())
             .await
         {
-            Ok((row, value)) => Outcome::Minted(Minted {
-                token_id: row.id,
-                value,
-                user_id: row.user_id,
-                created_at: row.created_at,
-            }),
+            Ok(row) => {
+                if session.identity.user_id.is_none() {
+                    // Only now the platform has told the user.
+                    self.context.accounts.doubt(&session.key);
+                }
+                minted(row).map_or_else(Outcome::MintedWithheld, Outcome::Minted)
+            }
             Err(error) => {
-                let trouble = self.platform_trouble(doing, &error);
+                let trouble = self.platform_trouble("creating a token", &error);
                 if error.is_definite() {
                     Outcome::NotMinted(trouble)
                 } else {
@@ -143,61 +140,42 @@ impl Executor<'_> {
     }
 
     async fn find_minted(&self, attempt: &Attempt) -> Outcome {
-        let Some(session) = &self.session else {
-            return Outcome::Failed(no_session());
+        let session = match self.permit(PATIENCE).await {
+            Ok(session) => session,
+            Err(outcome) => return outcome,
         };
-        session.throttle.permit().await;
         let user = session.identity.user_id.as_ref();
-        match session
+        let listed = session
             .client
             .list(attempt.dialect, user, Some(&attempt.tag()))
-            .await
-        {
-            Ok(rows) => {
-                let tags = attempt.tags();
-                let mut own = rows
-                    .into_iter()
-                    .filter(|row| tags.iter().all(|tag| row.tags.contains(tag)));
-                match own.next() {
-                    None => Outcome::NoneMinted,
-                    Some(row) => match row.token {
-                        Some(value) => Outcome::Minted(Minted {
-                            token_id: row.id,
-                            value,
-                            user_id: row.user_id,
-                            created_at: row.created_at,
-                        }),
-                        None => Outcome::MintedWithheld(row.id),
-                    },
-                }
+            .await;
+        match listed {
+            Ok(rows) => claim(rows, attempt),
+            Err(error) => {
+                let doing = "looking for the token of an open attempt";
+                Outcome::Failed(self.platform_trouble(doing, &error))
             }
-            Err(error) => Outcome::Failed(
-                self.platform_trouble("looking for the token of an open attempt", &error),
-            ),
         }
     }
 
     async fn recover(&self, issued: &Issued) -> Outcome {
-        let Some(session) = &self.session else {
-            return Outcome::Failed(no_session());
+        let session = match self.permit(PATIENCE).await {
+            Ok(session) => session,
+            Err(outcome) => return outcome,
         };
-        session.throttle.permit().await;
-        let identity = &session.identity;
+        let Identity {
+            dialect, user_id, ..
+        } = &session.identity;
         match session
             .client
-            .find(
-                identity.dialect,
-                identity.user_id.as_ref(),
-                &issued.token_id,
-            )
+            .find(*dialect, user_id.as_ref(), &issued.token_id)
             .await
         {
             Ok(Found::Nothing) => Outcome::Recovered(Recovery::Gone),
-            Ok(Found::Row(row)) => Outcome::Recovered(
-                row.token
-                    .filter(|value| value.hash() == issued.hash)
-                    .map_or(Recovery::Withheld, Recovery::Value),
-            ),
+            Ok(Found::Row(row)) => {
+                let value = row.token.filter(|value| value.hash() == issued.hash);
+                Outcome::Recovered(value.map_or(Recovery::Withheld, Recovery::Value))
+            }
             Err(error) => {
                 Outcome::Failed(self.platform_trouble("asking for the value of the token", &error))
             }
@@ -246,10 +224,10 @@ impl Executor<'_> {
             return Outcome::Failed(self.not_allowed(&issued.base_url));
         };
         let dialect = match &self.session {
-            Some(session) => {
-                session.throttle.permit().await;
-                session.identity.dialect
-            }
+            Some(_) => match self.permit(FOLLOW_UP).await {
+                Ok(session) => session.identity.dialect,
+                Err(outcome) => return outcome,
+            },
             None => Dialect::Documented,
         };
         match client.probe(dialect).await {
@@ -316,20 +294,21 @@ impl Executor<'_> {
                 Some(client) => client.delete(token_id).await,
                 None => return Outcome::Failed(self.not_allowed(base_url)),
             },
-            RevokeWith::Account => match &self.session {
-                Some(session) if session.identity.base_url == base_url => {
-                    session.throttle.permit().await;
-                    session.client.delete(token_id).await
-                }
-                _ => return Outcome::Failed(no_session()),
+            RevokeWith::Account => match self.permit(FOLLOW_UP).await {
+                Ok(session) => session.client.delete(token_id).await,
+                Err(outcome) => return outcome,
             },
         };
-        match (answer, with) {
-            (Ok(()) | Err(Error::NotFound(_)), _) => Outcome::Revoked,
-            (Err(Error::Unauthorized(_) | Error::Forbidden(_)), RevokeWith::ItsValue(_)) => {
-                Outcome::SelfRefused
-            }
-            (Err(error), _) => Outcome::Failed(self.platform_trouble(&doing, &error)),
+        let error = match answer {
+            Ok(()) | Err(Error::NotFound(_)) => return Outcome::Revoked,
+            Err(error) => error,
+        };
+        let own = matches!(with, RevokeWith::ItsValue(_));
+        match error {
+            Error::Unauthorized(_) if own => Outcome::SelfUnknown,
+            Error::Forbidden(_) if own => Outcome::SelfRefused,
+            error if error.is_definite() => Outcome::Failed(self.platform_trouble(&doing, &error)),
+            error => Outcome::RevokeUnknown(self.platform_trouble(&doing, &error)),
         }
     }
 
@@ -361,6 +340,26 @@ impl Executor<'_> {
         Ok(token.resource_version().unwrap_or_default())
     }
 
+    /// The one way to the account: a permit of its throttle, and the session that the snapshot rests on, if it still is
+    /// what the account is.
+    async fn permit(&self, patience: Duration) -> Result<&Session, Outcome> {
+        let Some(session) = &self.session else {
+            return Err(Outcome::Failed(no_session()));
+        };
+        match session.throttle.permit(patience).await {
+            Ok(()) if self.context.accounts.is_current(session) => Ok(session),
+            Ok(()) | Err(Denied::Busy) => Err(Outcome::Stale),
+            Err(denied @ Denied::Paused(left)) => {
+                let text = denied.to_string();
+                Err(Outcome::Failed(Trouble::waiting(
+                    left,
+                    Reason::Throttled,
+                    text,
+                )))
+            }
+        }
+    }
+
     fn secrets(&self, s: &Snapshot) -> Api<Secret> {
         Api::namespaced(self.context.client.clone(), &s.token.owner.namespace)
     }
@@ -388,7 +387,7 @@ impl Executor<'_> {
         if let Some(session) = &self.session {
             match error {
                 Error::Throttled { retry_after } => {
-                    session.throttle.pause(retry_after.unwrap_or(PAUSE));
+                    session.throttle.pause(*retry_after);
                 }
                 Error::Unauthorized(_) | Error::Forbidden(_) => {
                     self.context.accounts.doubt(&session.key);
@@ -414,12 +413,46 @@ impl Executor<'_> {
     }
 }
 
-fn held_finalizers(s: &Snapshot) -> Vec<String> {
+/// The patch that puts our finalizer, and an attempt, on the PlatformToken.
+fn held(s: &Snapshot, attempt: Option<&Attempt>) -> Value {
     let mut finalizers = s.token.finalizers.clone();
     if !s.token.is_held() {
         finalizers.push(names::FINALIZER.into());
     }
-    finalizers
+    let mut patch = json!({ "metadata": { "finalizers": finalizers } });
+    if let Some(attempt) = attempt {
+        patch["metadata"]["annotations"] = json!({ names::ATTEMPT: json!(attempt).to_string() });
+    }
+    patch
+}
+
+/// The rows of an attempt: the server's filter is a hint, every tag has to match.
+fn claim(rows: Vec<Row>, attempt: &Attempt) -> Outcome {
+    let tags = attempt.tags();
+    let mut own = rows
+        .into_iter()
+        .filter(|row| tags.iter().all(|tag| row.tags.contains(tag)));
+    let Some(first) = own.next() else {
+        return Outcome::NoneMinted;
+    };
+    let others = own.map(|row| row.id).collect();
+    match minted(first) {
+        Ok(kept) => Outcome::Found { kept, others },
+        Err(token_id) => Outcome::MintedWithheld(token_id),
+    }
+}
+
+/// A row with its value, or the id of one that is withheld.
+fn minted(row: Row) -> Result<Minted, TokenId> {
+    match row.token {
+        Some(value) => Ok(Minted {
+            token_id: row.id,
+            value,
+            user_id: row.user_id,
+            created_at: row.created_at,
+        }),
+        None => Err(row.id),
+    }
 }
 
 fn post() -> PostParams {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::plan::{AccountFacts, Memory, Moment};
 
 /// How long a cache may lag behind our own writes before it is believed all the same.
-const LAG: Duration = Duration::from_secs(20);
+const BELIEVE_CACHE_AFTER: Duration = Duration::from_secs(20);
 
 /// One memory per uid of a PlatformToken.
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl Written {
     /// the event, and every rule that matters rests on live reads and compare-and-swap anyway.
     pub(super) fn outruns(&self, token: u64, secret: u64, now: Moment) -> bool {
         let behind = token < self.token || secret < self.secret;
-        behind && now.elapsed.saturating_sub(self.at) < LAG
+        behind && now.elapsed.saturating_sub(self.at) < BELIEVE_CACHE_AFTER
     }
 }
 

@@ -18,10 +18,12 @@ use crate::plan::{Note, report_invalid};
 /// The longest note that an event takes, in bytes.
 const MAX_NOTE: usize = 1024;
 
-/// Writes what differs between the former status and the new one; the new resourceVersion, or none if nothing differs.
+/// Writes what differs between the former status and the new one, at the resourceVersion that was read; the new
+/// resourceVersion, or none if nothing differs.
 pub(super) async fn write_status<K, S>(
     api: &Api<K>,
-    object: &K,
+    name: &str,
+    resource_version: &str,
     former: &S,
     status: &S,
 ) -> Result<Option<u64>, KubeError>
@@ -32,10 +34,11 @@ where
     let Some(change) = difference(former, status) else {
         return Ok(None);
     };
-    let patch = json!({ "metadata": { "uid": object.meta().uid }, "status": change });
-    let name = object.meta().name.clone().unwrap_or_default();
-    let written =
-        call(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch))).await?;
+    let patch = Patch::Merge(json!({
+        "metadata": { "resourceVersion": resource_version },
+        "status": change,
+    }));
+    let written = call(api.patch_status(name, &PatchParams::default(), &patch)).await?;
     Ok(Some(version(written.meta().resource_version.as_ref())))
 }
 

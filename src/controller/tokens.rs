@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use super::Context;
 use super::execute::Executor;
+use super::kubernetes::KubeError;
 use super::memory::{Pause, Remembered};
 use super::observe::{observe, snapshot};
 use super::report::{publish, report_unreadable, write_status};
@@ -20,8 +21,8 @@ use crate::plan::{Next, Note, Settled, Snapshot, Trouble, Verdict, plan, report}
 /// More steps than any run needs: a run that takes more is a defect, and stops.
 const MAX_STEPS: usize = 100;
 
-/// How soon to look again where a cache lags behind our own writes.
-const LAG: Duration = Duration::from_secs(2);
+/// How soon to look again where a cache lags behind our own writes, or the status could not be written.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The kind as it is watched: an object that does not read must not stop the watch.
 pub(super) type Watched = DeserializeGuard<PlatformToken>;
@@ -54,7 +55,7 @@ async fn run(token: &PlatformToken, context: &Context) -> Action {
     let now = context.clock.now();
     let observed = observe(context, token, remembered.written, now);
     let wait = if observed.lags {
-        Some(LAG)
+        Some(LOOK_AGAIN)
     } else {
         remembered.pause(&observed.basis, now)
     };
@@ -78,14 +79,15 @@ async fn run(token: &PlatformToken, context: &Context) -> Action {
         Verdict::Silent => snapshot.memory.failures,
         Verdict::Ready | Verdict::Gone => 0,
     };
-    if let Some(version) = tell(context, token, &snapshot, &settled.verdict).await {
+    let told = tell(context, token, &snapshot, &settled.verdict).await;
+    if let Ok(Some(version)) = told {
         written.token(version, context.clock.now());
     }
     context.telemetry.run(verdict_label(&settled.verdict));
     if settled.verdict != Verdict::Gone {
         // The cache is about to show our own writes; they are no reason to try again.
         basis.token = basis.token.max(written.token);
-        let pause = settled.requeue.map(|wait| Pause {
+        let pause = settled.requeue.filter(|_| told.is_ok()).map(|wait| Pause {
             until: context.clock.now().elapsed + wait,
             basis,
         });
@@ -97,6 +99,11 @@ async fn run(token: &PlatformToken, context: &Context) -> Action {
                 pause,
             },
         );
+    }
+    if let Err(error) = told {
+        // Nothing else would wake us: the status has to become true.
+        tracing::warn!(%error, "the status could not be written");
+        return Action::requeue(LOOK_AGAIN);
     }
     settled
         .requeue
@@ -125,22 +132,23 @@ async fn settle(executor: &mut Executor<'_>, snapshot: &mut Snapshot) -> Settled
     }
 }
 
-/// Writes status and events; the resourceVersion of the PlatformToken if its status was written.
+/// Writes events and the status, which is one write at the state that the run rested on: whoever changed the
+/// PlatformToken meanwhile is looked at first. The new resourceVersion, if the status was written.
 async fn tell(
     context: &Context,
     token: &PlatformToken,
     snapshot: &Snapshot,
     verdict: &Verdict,
-) -> Option<u64> {
+) -> Result<Option<u64>, KubeError> {
     let former = &snapshot.token.status;
-    let mut written = None;
-    if let Some(status) = report(snapshot, verdict, context.clock.now()) {
-        let api: Api<PlatformToken> = api(context, token.metadata.namespace.as_deref());
-        match write_status(&api, token, former, &status).await {
-            Ok(version) => written = version,
-            Err(error) => tracing::warn!(%error, "the status could not be written"),
+    let written = match report(snapshot, verdict, context.clock.now()) {
+        Some(status) => {
+            let api: Api<PlatformToken> = api(context, token.metadata.namespace.as_deref());
+            let (owner, version) = (&snapshot.token.owner, &snapshot.token.resource_version);
+            write_status(&api, &owner.name, version, former, &status).await
         }
-    }
+        None => Ok(None),
+    };
     for note in &snapshot.run.notes {
         tracing::info!(reason = note.reason.as_str(), "{}", note.text);
         publish(context, token, note).await;

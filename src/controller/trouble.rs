@@ -1,14 +1,9 @@
 //! What a failure means: the one place where errors become a reason, a message and a reaction.
 
-use std::time::Duration;
-
 use super::kubernetes::KubeError;
 use crate::api::Reason;
 use crate::plan::Trouble;
-use crate::platform::Error;
-
-/// How long to pause where the platform asks to slow down and does not say for how long.
-pub(crate) const PAUSE: Duration = Duration::from_secs(5);
+use crate::platform::{Error, PAUSE};
 
 /// What a failed call to the platform means. `doing` completes "…: `error`".
 pub(crate) fn of_platform(doing: &str, error: &Error) -> Trouble {

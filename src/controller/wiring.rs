@@ -172,8 +172,15 @@ async fn run_tokens(
     let cache = store.clone();
     let of_account =
         received(woken_accounts).flat_map(move |key| futures::stream::iter(users(&cache, &key)));
-    context.telemetry.set_ready();
-    Controller::for_stream(changed, store)
+    let listed = {
+        let (store, telemetry) = (store.clone(), context.telemetry.clone());
+        async move {
+            if store.wait_until_ready().await.is_ok() {
+                telemetry.set_ready();
+            }
+        }
+    };
+    let controller = Controller::for_stream(changed, store)
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(of_account)
         .reconcile_on(received(woken_owners))
@@ -183,8 +190,8 @@ async fn run_tokens(
             |_, error, _| match *error {},
             context.clone(),
         )
-        .for_each(|result| async { log(result.map(|_| ())) })
-        .await;
+        .for_each(|result| async { log(result.map(|_| ())) });
+    tokio::join!(listed, controller);
 }
 
 /// Watches the metadata of generated Secrets, keeps the index, and wakes their owners. A label that someone strips

@@ -2,21 +2,26 @@
 
 use super::snapshot::{Fate, OpenAttempt, Snapshot};
 use super::{Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
-use crate::api::{Issued, Reason, names};
+use crate::api::{Dialect, Issued, Reason, TokenId, names};
 
 impl Snapshot {
     /// Takes in what came of a step.
     pub fn fold(&mut self, step: Step, outcome: Outcome, now: Moment) {
         match (step, outcome) {
             (_, Outcome::Failed(trouble)) => self.run.trouble = Some(trouble),
-            (Step::Hold | Step::Open(_) | Step::LiftFinalizer, Outcome::Stale) => {
-                self.run.stale = true;
-            }
+            (
+                step @ (Step::Preflight { .. }
+                | Step::Store { .. }
+                | Step::Release { .. }
+                | Step::Remove { .. }),
+                outcome,
+            ) => self.fold_secret(step, outcome),
+            (_, Outcome::Stale) => self.run.stale = true,
+            (Step::Permit, Outcome::Permitted) => self.run.permitted = true,
             (Step::ReadSecret { name }, Outcome::Secret(facts)) => {
                 self.secrets.insert(name, facts);
             }
-            (Step::Preflight { .. }, Outcome::Writable) => self.run.writable = true,
-            (Step::Hold, Outcome::Held { resource_version }) => self.hold(resource_version),
+            (Step::Hold(_), Outcome::Held { resource_version }) => self.hold(resource_version),
             (Step::Open(attempt), Outcome::Opened { resource_version }) => {
                 self.hold(resource_version);
                 self.memory.attempt = Some(OpenAttempt {
@@ -25,10 +30,25 @@ impl Snapshot {
                     fate: Fate::Unsent,
                 });
             }
-            (Step::Mint(_) | Step::FindMinted(_), Outcome::Minted(minted)) => {
-                self.decide_fate(Fate::Minted(minted));
+            (Step::Mint(_), Outcome::Minted(minted)) => self.decide_fate(Fate::Minted(minted)),
+            (Step::FindMinted(attempt), Outcome::Found { kept, others }) => {
+                for other in others {
+                    let text = format!(
+                        "Attempt {} made more than one token: {other} is not used and stays on the account until it is \
+                         revoked there",
+                        attempt.at.id
+                    );
+                    self.note_warning(Reason::CreateOutcomeUnknown, text);
+                }
+                self.decide_fate(Fate::Minted(kept));
             }
-            (Step::FindMinted(_), Outcome::MintedWithheld(token_id)) => {
+            // What the answer withholds, the list may show.
+            (Step::Mint(attempt), Outcome::MintedWithheld(_))
+                if attempt.dialect == Dialect::Current =>
+            {
+                self.decide_fate(Fate::Unknown { searched: None });
+            }
+            (Step::Mint(_) | Step::FindMinted(_), Outcome::MintedWithheld(token_id)) => {
                 self.decide_fate(Fate::Withheld(token_id));
             }
             (Step::Mint(_), Outcome::NotMinted(trouble)) => {
@@ -36,6 +56,7 @@ impl Snapshot {
                 self.run.trouble = Some(trouble);
             }
             (Step::Mint(_), Outcome::MintUnknown(trouble)) => {
+                self.memory.lost = self.memory.lost.saturating_add(1);
                 self.decide_fate(Fate::Unknown { searched: None });
                 self.note_warning(Reason::CreateOutcomeUnknown, trouble.message);
             }
@@ -51,23 +72,35 @@ impl Snapshot {
                 self.run.recovery = Some(recovery);
             }
             (Step::Revoke { token_id, .. }, Outcome::Revoked) => {
-                let text = format!("Revoked platform token {token_id}");
-                self.run.notes.push(Note::normal(Reason::Revoked, text));
-                self.memory.revoked.insert(token_id);
+                self.note_revoked(token_id);
             }
-            (Step::Revoke { token_id, .. }, Outcome::SelfRefused) => {
+            (Step::Revoke { token_id, .. }, Outcome::RevokeUnknown(trouble)) => {
+                self.memory.revoke_unknown.insert(token_id);
+                self.run.trouble = Some(trouble);
+            }
+            // A DELETE of ours whose answer was lost has taken effect: the token does not know itself any more.
+            (Step::Revoke { token_id, .. }, Outcome::SelfUnknown)
+                if self.memory.revoke_unknown.contains(&token_id) =>
+            {
+                self.note_revoked(token_id);
+            }
+            (Step::Revoke { token_id, .. }, Outcome::SelfUnknown | Outcome::SelfRefused) => {
                 self.memory.self_refused.insert(token_id);
+            }
+            (Step::Verify { issued, .. }, Outcome::Verified) => {
+                self.memory.verified = Some(issued.hash);
             }
             (Step::LiftFinalizer, Outcome::Lifted) => {
                 self.token.finalizers.retain(|f| f != names::FINALIZER);
             }
-            (step, outcome) => self.fold_secret(step, outcome),
+            (step, outcome) => self.fold_mismatch(&step, &outcome),
         }
     }
 
     /// What came of a step on a Secret. A write that came too late leaves the Secret to be read again.
     fn fold_secret(&mut self, step: Step, outcome: Outcome) {
         match (step, outcome) {
+            (Step::Preflight { .. }, Outcome::Writable) => self.run.writable = true,
             (
                 Step::Store { name, .. } | Step::Release { name, .. } | Step::Remove { name, .. },
                 Outcome::Stale | Outcome::Exists,
@@ -92,22 +125,22 @@ impl Snapshot {
                 Outcome::Stored(version),
             ) => {
                 self.note_stored(because, &name, &issued);
+                self.run.stored = true;
                 self.memory.held = None;
                 self.memory.verified = None;
+                self.memory.lost = 0;
                 // The Secret bears the attempt now, which closes it; its value is remembered no longer.
                 let closes = |open: &mut OpenAttempt| open.attempt.at == issued.attempt;
                 self.memory.attempt.take_if(closes);
                 let own = OwnSecret {
                     version,
                     deleting: false,
+                    held: true,
                     issued: Some(issued),
                     value: Some(value),
                     whole: true,
                 };
                 self.secrets.insert(name, SecretFacts::Own(Box::new(own)));
-            }
-            (Step::Verify { issued, .. }, Outcome::Verified) => {
-                self.memory.verified = Some(issued.hash);
             }
             (Step::Remove { name, .. }, Outcome::SecretGone) => {
                 self.secrets.insert(name, SecretFacts::Absent);
@@ -119,14 +152,22 @@ impl Snapshot {
                     self.memory.held = own.value;
                 }
             }
-            (step, outcome) => {
-                let text = format!(
-                    "step {} cannot come to {outcome:?}; please report this",
-                    step.name()
-                );
-                self.run.trouble = Some(Trouble::transient(Reason::KubernetesError, text));
-            }
+            (step, outcome) => self.fold_mismatch(&step, &outcome),
         }
+    }
+
+    fn fold_mismatch(&mut self, step: &Step, outcome: &Outcome) {
+        let text = format!(
+            "step {} cannot come to {outcome:?}; please report this",
+            step.name()
+        );
+        self.run.trouble = Some(Trouble::transient(Reason::KubernetesError, text));
+    }
+
+    fn note_revoked(&mut self, token_id: TokenId) {
+        let text = format!("Revoked platform token {token_id}");
+        self.run.notes.push(Note::normal(Reason::Revoked, text));
+        self.memory.revoked.insert(token_id);
     }
 
     fn hold(&mut self, resource_version: String) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::SignedDuration;
+
 use super::report::{is_ready, whole_seconds};
 use super::retire::{Debt, revoke};
 use super::{
@@ -16,6 +18,9 @@ const POST_WITHIN: Duration = Duration::from_secs(15);
 /// After this time a POST that was in flight elsewhere has ended: 15 s to be sent, 20 s to be answered, and a margin.
 const POST_ENDED: Duration = Duration::from_secs(45);
 
+/// A token that is younger may be missing from a list that lags.
+const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+
 /// The next step of a PlatformToken that lives.
 pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if is_settled_in_cache(s) {
@@ -23,7 +28,8 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     }
     if (s.open_attempt().is_some() || s.present().is_some()) && !s.token.is_held() {
         // Someone took it off, for instance with `kubectl replace`; without it a deletion would leave the token behind.
-        return Ok(Some(Step::Hold));
+        let open = s.open_attempt().map(|open| open.attempt.clone());
+        return Ok(Some(Step::Hold(open)));
     }
     if let Err(malformed) = &s.token.attempt {
         let advice = "remove the annotation; if no Secret holds a token yet, look for an unused one on the account";
@@ -75,6 +81,9 @@ fn foreign_secret(name: &str, whose: &str) -> Halt {
 /// No token yet, or none any more: prove that the Secret can be written, then open an attempt.
 fn mint(s: &Snapshot, now: Moment) -> Plan {
     let identity = s.identity()?;
+    if !s.run.permitted {
+        return Ok(Some(Step::Permit));
+    }
     if matches!(s.wanted(), SecretFacts::Absent) && !s.run.writable {
         return Ok(Some(Step::Preflight {
             name: s.token.secret_name.clone(),
@@ -108,7 +117,6 @@ fn mint(s: &Snapshot, now: Moment) -> Plan {
 fn finish(s: &Snapshot, open: &OpenAttempt, now: Moment) -> Plan {
     match &open.fate {
         Fate::Unsent if now.elapsed.saturating_sub(open.seen) < POST_WITHIN => {
-            s.identity()?;
             Ok(Some(Step::Mint(open.attempt.clone())))
         }
         Fate::Unsent | Fate::Void => mint(s, now),
@@ -121,20 +129,22 @@ fn finish(s: &Snapshot, open: &OpenAttempt, now: Moment) -> Plan {
                 base_url: open.attempt.account.base_url.clone(),
                 user_id: minted.user_id.clone(),
             };
-            match s.wanted() {
-                SecretFacts::Own(own) if own.deleting => Ok(Some(release(s, own))),
-                _ => Ok(Some(Step::Store {
-                    name: s.token.secret_name.clone(),
-                    issued,
-                    value: minted.value.clone(),
-                    over: over(s),
-                    because: if s.present().is_some() {
-                        Reason::Replaced
-                    } else {
-                        Reason::Issued
-                    },
-                })),
+            if let SecretFacts::Own(own) = s.wanted()
+                && own.deleting
+            {
+                return release(s, own);
             }
+            Ok(Some(Step::Store {
+                name: s.token.secret_name.clone(),
+                issued,
+                value: minted.value.clone(),
+                over: over(s),
+                because: if s.present().is_some() {
+                    Reason::Replaced
+                } else {
+                    Reason::Issued
+                },
+            }))
         }
         Fate::Withheld(token_id) => {
             let text = format!(
@@ -159,7 +169,8 @@ pub(super) fn find_out(
     searched: Option<Duration>,
     now: Moment,
 ) -> Plan {
-    let ended = open.seen + POST_ENDED;
+    // Where outcomes stay unknown, each new attempt may cost a token: the waits grow.
+    let ended = open.seen + POST_ENDED * (1 << s.memory.lost.saturating_sub(1).min(10));
     let id = &open.attempt.at.id;
     let wait = |text: String| {
         let left = ended.saturating_sub(now.elapsed);
@@ -173,15 +184,15 @@ pub(super) fn find_out(
             match searched {
                 Some(at) if at >= ended => Ok(None),
                 Some(_) if now.elapsed < ended => Err(wait(format!(
-                    "whether attempt {id} made a token is not known yet: none is listed so far; looking again in a minute, \
-                     then a new attempt begins"
+                    "whether attempt {id} made a token is not known yet: none is listed so far; looking again, then a \
+                     new attempt begins"
                 ))),
                 _ => Ok(Some(Step::FindMinted(open.attempt.clone()))),
             }
         }
         Dialect::Documented if now.elapsed < ended => Err(wait(format!(
             "whether attempt {id} made a token is not known, and the platform does not tell who made one: a new attempt \
-             begins within a minute; an unused token may stay on the account"
+             begins soon; an unused token may stay on the account"
         ))),
         Dialect::Documented => Ok(None),
     }
@@ -190,7 +201,7 @@ pub(super) fn find_out(
 /// A token was issued: its value is in the wanted Secret, it answers, and no other Secret holds it.
 fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
     match s.wanted() {
-        SecretFacts::Own(own) if own.deleting => Ok(Some(release(s, own))),
+        SecretFacts::Own(own) if own.deleting => release(s, own),
         SecretFacts::Own(own) if own.whole && own.issued.as_ref() == Some(issued) => {
             if let Some(step) = verify(s, own, issued) {
                 return Ok(Some(step));
@@ -205,9 +216,6 @@ fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
 fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
     let name = &s.token.secret_name;
     if let Some(value) = s.value_of(&issued.hash) {
-        if matches!(s.wanted(), SecretFacts::Absent) && !s.run.writable {
-            return Ok(Some(Step::Preflight { name: name.clone() }));
-        }
         let moved = s
             .token
             .status
@@ -235,6 +243,14 @@ fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
     let lost = |text: String| Halt::Trouble(Trouble::stalled(Reason::ValueUnavailable, text));
     match &s.run.recovery {
         None => Ok(Some(Step::Recover(issued.clone()))),
+        Some(Recovery::Gone) if now.wall.duration_since(issued.issued_at) < LISTED_WITHIN => {
+            let text = format!(
+                "token {} is not listed yet; asking again in a minute",
+                issued.token_id
+            );
+            let wait = Duration::from_mins(1);
+            Err(Trouble::waiting(wait, Reason::ValueUnavailable, text).into())
+        }
         Some(Recovery::Gone) => mint(s, now),
         Some(Recovery::Value(_) | Recovery::Withheld) => Err(lost(format!(
             "Secret {name} lost the value of token {}, and the platform does not show it; put the value back, or delete \
@@ -250,7 +266,8 @@ fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
     let status = &s.token.status;
     let said = is_ready(status)
         && status.token_hash.as_ref() == Some(&issued.hash)
-        && status.secret_resource_version.as_ref() == Some(&own.version.resource_version);
+        && status.secret_name.as_ref() == Some(&s.token.secret_name)
+        && !s.run.stored;
     if !wanted || said || s.memory.verified.as_ref() == Some(&issued.hash) {
         return None;
     }
@@ -283,11 +300,21 @@ fn tidy(s: &Snapshot, issued: &Issued) -> Plan {
     Ok(Some(Step::Remove { name, version }))
 }
 
-fn release(s: &Snapshot, own: &OwnSecret) -> Step {
-    Step::Release {
-        name: s.token.secret_name.clone(),
-        version: own.version.clone(),
+/// Lets a deleted Secret go; its value is remembered, and it is written anew. One that others keep has to wait for them.
+fn release(s: &Snapshot, own: &OwnSecret) -> Plan {
+    let name = &s.token.secret_name;
+    if !own.held {
+        let text = format!(
+            "Secret {name} is being deleted, and is kept by finalizers of others ({}); it is written anew when they let go",
+            own.version.other_finalizers.join(", ")
+        );
+        let wait = Duration::from_secs(30);
+        return Err(Trouble::waiting(wait, Reason::SecretNotWritable, text).into());
     }
+    Ok(Some(Step::Release {
+        name: name.clone(),
+        version: own.version.clone(),
+    }))
 }
 
 /// What a store replaces.

@@ -54,7 +54,12 @@ fn debts(s: &Snapshot) -> Vec<Debt> {
     let is_credential = |hash: &TokenHash| s.credentials.contains(hash);
     let mut debts: Vec<Debt> = Vec::new();
     let mut owe = |debt: Debt| {
-        if debts.iter().all(|other| other.token_id != debt.token_id) {
+        let known = |other: &Debt| {
+            // One value stands for one id: another id beside it was written by someone else.
+            let same_value = other.value.as_ref().zip(debt.value.as_ref());
+            other.token_id == debt.token_id || same_value.is_some_and(|(a, b)| a.hash() == b.hash())
+        };
+        if !debts.iter().any(known) {
             debts.push(debt);
         }
     };
@@ -79,16 +84,20 @@ fn debts(s: &Snapshot) -> Vec<Debt> {
         }
     }
     if let Some(open) = s.open_attempt() {
-        let (token_id, value) = match &open.fate {
-            Fate::Minted(minted) => (&minted.token_id, Some(minted.value.clone())),
-            Fate::Withheld(token_id) => (token_id, None),
+        let account = &open.attempt.account;
+        let (token_id, user_id, value) = match &open.fate {
+            Fate::Minted(minted) => (
+                &minted.token_id,
+                Some(&minted.user_id),
+                Some(minted.value.clone()),
+            ),
+            Fate::Withheld(token_id) => (token_id, account.user_id.as_ref(), None),
             Fate::Unsent | Fate::Void | Fate::Unknown { .. } => return debts,
         };
-        let account = &open.attempt.account;
         owe(Debt {
             token_id: token_id.clone(),
             base_url: account.base_url.clone(),
-            user_id: account.user_id.clone(),
+            user_id: user_id.cloned(),
             value,
         });
     }

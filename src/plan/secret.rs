@@ -32,8 +32,10 @@ pub enum SecretFacts {
 pub struct OwnSecret {
     /// Exactly which one, and its finalizers.
     pub version: Version,
-    /// Someone deleted it; our finalizer still keeps it.
+    /// Someone deleted it; a finalizer still keeps it.
     pub deleting: bool,
+    /// Our finalizer is on it.
+    pub held: bool,
     /// What its annotations record.
     pub issued: Option<Issued>,
     /// The value with the recorded hash, if either key holds it still.
@@ -83,9 +85,10 @@ pub fn render_preflight(owner: &Owner, name: &str) -> Secret {
 }
 
 fn frame(owner: &Owner, name: &str, record: BTreeMap<&str, String>, text: &str) -> Secret {
-    let annotations = record
-        .into_iter()
-        .chain([(names::OWNER, owner.to_string())]);
+    let annotations = record.into_iter().chain([
+        (names::OWNER, owner.to_string()),
+        (names::SECRET, name.to_owned()),
+    ]);
     let labels = [
         (names::MANAGED_BY_LABEL, names::OPERATOR),
         (names::MANAGED_LABEL, "true"),
@@ -133,6 +136,13 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
         .into_iter()
         .flatten()
         .find_map(|hash| value_of(secret, hash));
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    if let Some(original) = annotations.get(names::SECRET)
+        && original != name
+    {
+        let whose = format!("is a copy of Secret {original}");
+        return SecretFacts::Foreign { whose };
+    }
     match annotations.get(names::OWNER).map(|text| Owner::parse(text)) {
         Some(Ok(said)) if said == *owner => {}
         Some(Ok(said)) => {
@@ -159,13 +169,14 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
     }
     let whole = match (&issued, &value) {
         (Some(issued), Some(value)) => {
-            value.hash() == issued.hash && includes(secret, &render(owner, "", issued, value))
+            value.hash() == issued.hash && includes(secret, &render(owner, name, issued, value))
         }
         _ => false,
     };
     SecretFacts::Own(Box::new(OwnSecret {
         version: Version::of(&secret.metadata),
         deleting: secret.metadata.deletion_timestamp.is_some(),
+        held: is_held(secret),
         issued,
         value,
         whole,
@@ -200,8 +211,10 @@ fn includes(secret: &Secret, wanted: &Secret) -> bool {
     subset(want.labels.as_ref(), have.labels.as_ref())
         && subset(want.annotations.as_ref(), have.annotations.as_ref())
         && subset(wanted.data.as_ref(), secret.data.as_ref())
-        && have
-            .finalizers
-            .as_ref()
-            .is_some_and(|have| have.iter().any(|f| f == names::FINALIZER))
+        && is_held(secret)
+}
+
+fn is_held(secret: &Secret) -> bool {
+    let mut finalizers = secret.metadata.finalizers.iter().flatten();
+    finalizers.any(|f| f == names::FINALIZER)
 }

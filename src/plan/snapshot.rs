@@ -1,4 +1,4 @@
-//! What is known of a PlatformToken, and how the outcome of a step changes it.
+//! What is known of a PlatformToken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -99,6 +99,10 @@ pub struct Memory {
     pub revoked: BTreeSet<TokenId>,
     /// Tokens that could not revoke themselves.
     pub self_refused: BTreeSet<TokenId>,
+    /// Tokens whose revocation was sent, and its answer lost.
+    pub revoke_unknown: BTreeSet<TokenId>,
+    /// Attempts in a row whose outcome stayed unknown.
+    pub lost: u32,
     /// Runs that ended in trouble, in a row.
     pub failures: u32,
 }
@@ -134,9 +138,17 @@ pub enum Fate {
 
 /// What one run has found out, on top of what it began with.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that are independent of each other"
+)]
 pub struct Run {
+    /// A permit for the POST is taken.
+    pub permitted: bool,
     /// The dry run has passed.
     pub writable: bool,
+    /// A Secret was written.
+    pub stored: bool,
     /// What the platform said of a lost value.
     pub recovery: Option<Recovery>,
     /// What we had read was out of date.
@@ -178,6 +190,8 @@ impl Snapshot {
         let attempt = match &self.token.attempt {
             Ok(Some(attempt)) => attempt,
             // Whoever removes the annotation answers for the attempt; what this process knows for certain stays.
+            // `kubectl replace` takes it off with our finalizer, and means neither.
+            Ok(None) if !self.token.is_held() => return,
             Ok(None) => {
                 let forgotten = |open: &mut OpenAttempt| {
                     !matches!(open.fate, Fate::Minted(_) | Fate::Withheld(_))
@@ -288,8 +302,9 @@ impl Snapshot {
         user: Option<&UserId>,
     ) -> Result<&Identity, super::Halt> {
         let identity = self.identity()?;
-        let known = identity.user_id.as_ref().zip(user);
-        if identity.base_url == base_url && known.is_none_or(|(is, was)| is == was) {
+        // An account whose user is not known yet is nobody's whose user is.
+        let same = user.is_none() || identity.user_id.as_ref() == user;
+        if identity.base_url == base_url && same {
             return Ok(identity);
         }
         let user = user.map_or("(unknown)", UserId::as_str);
@@ -307,20 +322,5 @@ impl Snapshot {
             AccountFacts::Pending => Err(super::Halt::Silent),
             AccountFacts::Broken(trouble) => Err(trouble.clone().into()),
         }
-    }
-}
-
-impl PlatformTokenStatus {
-    /// The token that the status records, if it records one whole.
-    #[must_use]
-    pub fn issued(&self) -> Option<Issued> {
-        Some(Issued {
-            attempt: self.attempt.clone()?,
-            token_id: self.token_id.clone()?,
-            hash: self.token_hash.clone()?,
-            issued_at: self.issued_at.as_ref()?.0,
-            base_url: self.base_url.clone()?,
-            user_id: self.user_id.clone()?,
-        })
     }
 }

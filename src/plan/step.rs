@@ -13,13 +13,15 @@ pub enum Step {
         /// Its name.
         name: String,
     },
-    /// Take the throttle's permit, then prove by a server-side dry run that a Secret of this name can be created.
+    /// Take a permit of the account's throttle, so that a POST which follows does not wait with its attempt open.
+    Permit,
+    /// Prove by a server-side dry run that a Secret of this name can be created.
     Preflight {
         /// Its name.
         name: String,
     },
-    /// Put our finalizer back on the PlatformToken, at the resourceVersion that was read.
-    Hold,
+    /// Put our finalizer, and the attempt if one is open, back on the PlatformToken, at the resourceVersion that was read.
+    Hold(Option<Attempt>),
     /// Write the attempt and the finalizer to the PlatformToken, at the resourceVersion that was read.
     Open(Attempt),
     /// The one POST of this attempt.
@@ -55,7 +57,7 @@ pub enum Step {
         /// Exactly this one.
         version: Version,
     },
-    /// Lift our finalizer from a Secret and delete it.
+    /// Delete a Secret, then lift our finalizer from it.
     Remove {
         /// Its name.
         name: String,
@@ -81,8 +83,9 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Self::ReadSecret { .. } => "read_secret",
+            Self::Permit => "permit",
             Self::Preflight { .. } => "preflight",
-            Self::Hold => "hold",
+            Self::Hold(_) => "hold",
             Self::Open(_) => "open",
             Self::Mint(_) => "mint",
             Self::FindMinted(_) => "find_minted",
@@ -138,8 +141,17 @@ pub enum Outcome {
         /// Of the PlatformToken.
         resource_version: String,
     },
-    /// The platform's answer, or what was found of it.
+    /// A permit is taken.
+    Permitted,
+    /// The platform's answer to the POST.
     Minted(Minted),
+    /// A token of the attempt is listed, and perhaps more: a proxy that repeats a POST makes several.
+    Found {
+        /// The one to keep.
+        kept: Minted,
+        /// The others.
+        others: Vec<TokenId>,
+    },
     /// The POST made this token, and its value is not shown.
     MintedWithheld(TokenId),
     /// The POST has definitely made nothing.
@@ -158,11 +170,15 @@ pub enum Outcome {
     SecretGone,
     /// The token is revoked, or was already.
     Revoked,
-    /// The token may not, or cannot, revoke itself.
+    /// The DELETE may have revoked the token.
+    RevokeUnknown(Trouble),
+    /// The platform does not know the token's own value.
+    SelfUnknown,
+    /// The token may not revoke itself.
     SelfRefused,
     /// The finalizer is lifted.
     Lifted,
-    /// What we had read is out of date; nothing was done.
+    /// What we had read is out of date, or others are before us; nothing was done.
     Stale,
     /// It failed; what to tell and when to try again.
     Failed(Trouble),

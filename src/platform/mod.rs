@@ -15,6 +15,6 @@ mod wire;
 pub use client::{Client, Found, Whoami};
 pub use error::Error;
 pub use http::{Http, HttpSetupError};
-pub use throttle::Throttle;
+pub use throttle::{Denied, PAUSE, Throttle};
 pub use transport::Transport;
 pub use wire::Row;

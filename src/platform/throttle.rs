@@ -17,6 +17,28 @@ pub struct Throttle {
     state: Mutex<Schedule>,
 }
 
+/// Why there is no permit now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// The platform asked for a pause, which lasts so much longer.
+    #[error("the platform asked for a pause")]
+    Paused(Duration),
+    /// Others are waiting for more permits than the account's rate has in time.
+    #[error("the account's rate limit is used up")]
+    Busy,
+}
+
+/// How long to pause where the platform asks to slow down and does not say for how long.
+pub const PAUSE: Duration = Duration::from_secs(5);
+
+impl Schedule {
+    fn pause_left(&self, now: Instant) -> Option<Duration> {
+        self.paused_until
+            .checked_duration_since(now)
+            .filter(|left| !left.is_zero())
+    }
+}
+
 #[derive(Debug)]
 struct Schedule {
     /// When the next permit is due at the steady rate.
@@ -42,35 +64,38 @@ impl Throttle {
         }
     }
 
-    /// Waits for a permit to make one call.
-    pub async fn permit(&self) {
-        let mut due = self.reserve();
-        loop {
-            tokio::time::sleep_until(due).await;
-            // A pause that began while we slept holds for us as well.
-            let paused_until = self.lock().paused_until;
-            if paused_until <= due || paused_until <= Instant::now() {
-                return;
-            }
-            due = paused_until;
+    /// Waits for a permit to make one call, at most `patience`; if it would take longer, nothing is reserved.
+    pub async fn permit(&self, patience: Duration) -> Result<(), Denied> {
+        let due = self.reserve(patience)?;
+        tokio::time::sleep_until(due).await;
+        // A pause that began while we slept holds for us as well.
+        match self.lock().pause_left(Instant::now()) {
+            Some(left) => Err(Denied::Paused(left)),
+            None => Ok(()),
         }
     }
 
-    /// Lets no call out for `pause`, whoever asks.
-    pub fn pause(&self, pause: Duration) {
-        let until = Instant::now() + pause;
+    /// Lets no call out for as long as the platform asks, or for [`PAUSE`] if it does not say.
+    pub fn pause(&self, asked: Option<Duration>) {
+        let until = Instant::now() + asked.unwrap_or(PAUSE);
         let mut state = self.lock();
         state.paused_until = state.paused_until.max(until);
     }
 
-    fn reserve(&self) -> Instant {
+    fn reserve(&self, patience: Duration) -> Result<Instant, Denied> {
         let now = Instant::now();
         let mut state = self.lock();
+        if let Some(left) = state.pause_left(now).filter(|left| *left > patience) {
+            return Err(Denied::Paused(left));
+        }
         // The bucket is full when `next` lies `credit` in the past, and never fuller.
         let earliest = now.checked_sub(self.credit).unwrap_or(now);
         let due = state.next.max(earliest);
+        if due > now + patience {
+            return Err(Denied::Busy);
+        }
         state.next = due + self.interval;
-        due.max(state.paused_until)
+        Ok(due.max(state.paused_until))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Schedule> {
@@ -82,12 +107,16 @@ impl Throttle {
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "a test owns its tasks")]
 
+    use std::sync::Arc;
+
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_mins(1);
 
     async fn permits(throttle: &Throttle, n: usize) -> Duration {
         let start = Instant::now();
         for _ in 0..n {
-            throttle.permit().await;
+            throttle.permit(PATIENCE).await.unwrap();
         }
         start.elapsed()
     }
@@ -105,17 +134,37 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_holds_everyone_even_those_who_wait_already() {
-        let throttle = std::sync::Arc::new(Throttle::new(RateLimit {
+        let throttle = Arc::new(Throttle::new(RateLimit {
             requests_per_second: 1,
             burst: 1,
         }));
-        throttle.permit().await;
+        throttle.permit(PATIENCE).await.unwrap();
         let waiting = tokio::spawn({
             let throttle = throttle.clone();
-            async move { permits(&throttle, 1).await }
+            async move { throttle.permit(PATIENCE).await }
         });
         tokio::task::yield_now().await;
-        throttle.pause(Duration::from_secs(30));
-        assert!(waiting.await.unwrap() >= Duration::from_secs(30));
+        throttle.pause(Some(Duration::from_secs(30)));
+        assert!(matches!(waiting.await.unwrap(), Err(Denied::Paused(_))));
+        assert!(matches!(
+            throttle.permit(Duration::ZERO).await,
+            Err(Denied::Paused(_))
+        ));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(throttle.permit(PATIENCE).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_wait_too_long_is_sent_away_and_reserves_nothing() {
+        let throttle = Throttle::new(RateLimit {
+            requests_per_second: 1,
+            burst: 1,
+        });
+        throttle.permit(PATIENCE).await.unwrap();
+        let impatient = Duration::from_millis(10);
+        for _ in 0..100 {
+            assert_eq!(throttle.permit(impatient).await, Err(Denied::Busy));
+        }
+        assert!(permits(&throttle, 1).await <= Duration::from_secs(1));
     }
 }

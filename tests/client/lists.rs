@@ -93,7 +93,8 @@ async fn list_while(
     meddle: impl Fn(&Shared) + Send + Sync + 'static,
 ) -> Result<bool, Error> {
     // The first tokens and the last ones may go: the credential is one in between.
-    let (_, value) = platform.client().create(dialect, &[]).await.unwrap();
+    let row = platform.client().create(dialect, &[]).await.unwrap();
+    let value = row.token.unwrap();
     for _ in 0..30 {
         arrive(&platform.shared);
     }

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use super::plane::{Plane, base_url, plane};
 
 /// How long anything may take to become true before a test fails.
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_secs(100);
 
 /// Waits until `look` finds something.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
@@ -373,7 +373,7 @@ pub(crate) fn is_ready(token: &PlatformToken) -> bool {
         .is_some_and(|c| c.status == "True" && c.observed_generation == token.metadata.generation)
 }
 
-/// A name that no other test of any process has.
+/// A name that no other test of this run has.
 pub(crate) fn fresh_name(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}-{}", NEXT.fetch_add(1, Ordering::Relaxed))

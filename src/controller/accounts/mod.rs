@@ -11,10 +11,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::ResourceExt;
 use tokio::sync::mpsc::UnboundedSender;
 
 pub(super) use self::kind::{Account, CredentialsKey, account_key};
@@ -56,6 +56,9 @@ pub(super) struct Accounts {
     /// Wakes an account that shall be proven anew.
     wake_account: UnboundedSender<AccountKey>,
 }
+
+/// How soon to look again where the status could not be written.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What is known of one account.
 struct Known {
@@ -117,6 +120,15 @@ impl Accounts {
             .values()
             .filter_map(|known| known.proven.credential.clone())
             .collect()
+    }
+
+    /// Whether this session still is what its account is.
+    pub(super) fn is_current(&self, session: &Session) -> bool {
+        let known = self.lock();
+        let current = known
+            .get(&session.key)
+            .and_then(|known| known.proven.session.as_ref().ok());
+        current.is_some_and(|current| current.identity == session.identity)
     }
 
     /// The platform refused this account's credential: prove it anew.
@@ -253,7 +265,14 @@ pub(super) async fn reconcile<K: Account>(
     // Begun after the proof is remembered: its first event tells whether the Secret has changed since it was read.
     context.credentials.watch(&context, &account.credentials());
     let api = K::api(context.client.clone(), account.namespace().as_deref());
-    if let Err(error) = write_status(&api, account, former, &status).await {
+    let version = account.resource_version().unwrap_or_default();
+    let written = write_status(&api, &key.name, &version, former, &status).await;
+    let wait = if written.is_err() {
+        wait.min(LOOK_AGAIN)
+    } else {
+        wait
+    };
+    if let Err(error) = written {
         tracing::warn!(%error, account = %key, "the status could not be written");
     }
     if let Err(trouble) = proof {

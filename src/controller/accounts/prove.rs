@@ -1,6 +1,7 @@
 //! Proves one account: what stands between its spec and a session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
@@ -9,9 +10,9 @@ use super::{Account, CredentialsKey, Session};
 use crate::api::{Credential, Dialect, Reason, TokenHash};
 use crate::controller::Context;
 use crate::controller::kubernetes::call_opt;
-use crate::controller::trouble::{PAUSE, of_kubernetes, of_platform};
+use crate::controller::trouble::{of_kubernetes, of_platform};
 use crate::plan::{Identity, Proof, Trouble};
-use crate::platform::{Client, Error};
+use crate::platform::{Client, Denied, Error};
 
 /// What one proof has brought.
 #[derive(Clone)]
@@ -79,7 +80,15 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
     let throttle = context
         .accounts
         .throttle(&account.key(), settings.rate_limit);
-    throttle.permit().await;
+    // A proof waits for no backlog, since everything else waits for it; a pause is a pause.
+    if let Err(denied @ Denied::Paused(left)) = throttle.permit(Duration::ZERO).await {
+        let trouble = Trouble::waiting(left, Reason::Throttled, denied.to_string());
+        return Proven {
+            secret: version,
+            credential: Some(hash),
+            ..Proven::broken(trouble)
+        };
+    }
     let doing = format!(
         "asking {} who the credential in Secret {}/{} belongs to",
         settings.base_url, key.namespace, key.name
@@ -116,7 +125,7 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
         Err(error) => {
             context.telemetry.platform_error(error.class());
             if let Error::Throttled { retry_after } = &error {
-                throttle.pause(retry_after.unwrap_or(PAUSE));
+                throttle.pause(*retry_after);
             }
             Err(of_platform(&doing, &error))
         }

@@ -82,6 +82,7 @@ fn own(number: u32, text: &str) -> OwnSecret {
     OwnSecret {
         version: version("7"),
         deleting: false,
+        held: true,
         issued: Some(issued(number, text)),
         value: Some(value(text)),
         whole: true,
@@ -165,7 +166,8 @@ impl Given {
     }
 
     fn snapshot(self, now: Moment) -> Snapshot {
-        let held = (self.status.token_id.is_some() || self.attempt.is_some()) && !self.unheld;
+        let known = self.status.token_id.is_some() || self.attempt.is_some();
+        let held = (known || self.memory.attempt.is_some()) && !self.unheld;
         let token = TokenFacts {
             owner: owner("token"),
             generation: Some(1),
@@ -224,14 +226,19 @@ fn own_facts(own: OwnSecret) -> SecretFacts {
 fn fair_outcome(step: &Step) -> Outcome {
     match step {
         Step::ReadSecret { .. } => Outcome::Secret(SecretFacts::Absent),
+        Step::Permit => Outcome::Permitted,
         Step::Preflight { .. } => Outcome::Writable,
-        Step::Hold => Outcome::Held {
+        Step::Hold(_) => Outcome::Held {
             resource_version: "2".into(),
         },
         Step::Open(_) => Outcome::Opened {
             resource_version: "2".into(),
         },
-        Step::Mint(_) | Step::FindMinted(_) => Outcome::Minted(minted("new")),
+        Step::Mint(_) => Outcome::Minted(minted("new")),
+        Step::FindMinted(_) => Outcome::Found {
+            kept: minted("new"),
+            others: vec![],
+        },
         Step::Recover(issued) => {
             let text = issued.token_id.as_str().trim_start_matches("id-");
             Outcome::Recovered(Recovery::Value(value(text)))
@@ -267,7 +274,15 @@ fn a_new_token_takes_one_dry_run_one_post_and_two_writes_before_its_status() {
     let steps = story(&mut snapshot, at(0), fair_outcome);
     assert_eq!(
         steps,
-        ["preflight", "open", "mint", "store", "verify", "Ready"]
+        [
+            "permit",
+            "preflight",
+            "open",
+            "mint",
+            "store",
+            "verify",
+            "Ready"
+        ]
     );
     let reasons: Vec<Reason> = snapshot.run.notes.iter().map(|note| note.reason).collect();
     assert_eq!(reasons, [Reason::Issued], "one event");
@@ -381,13 +396,13 @@ fn an_open_attempt_never_posts_twice() {
     for (fate, now, expected) in [
         (Fate::Unsent, 14, "mint"),
         // Too late to be sent, and nothing was: a new attempt.
-        (Fate::Unsent, 15, "preflight"),
-        (Fate::Void, 0, "preflight"),
+        (Fate::Unsent, 15, "permit"),
+        (Fate::Void, 0, "permit"),
         (Fate::Minted(minted("a")), 100, "store"),
         (Fate::Unknown { searched: None }, 0, "find_minted"),
         (searched(1), 44, "CreateOutcomeUnknown"),
         (searched(1), 45, "find_minted"),
-        (searched(45), 45, "preflight"),
+        (searched(45), 45, "permit"),
     ] {
         let shown = format!("{fate:?} at {now}");
         assert_eq!(open(fate, 0).next(at(now)), expected, "{shown}");
@@ -406,7 +421,7 @@ fn attempts_of_others_and_of_the_past_count_for_nothing() {
             ..Given::default()
         }
         .next(at(0)),
-        "preflight"
+        "permit"
     );
     // An old export, applied again, turns no time back.
     let given = Given {
@@ -438,6 +453,7 @@ fn another_attempt_gets_a_higher_number() {
         steps,
         [
             "find_minted",
+            "permit",
             "preflight",
             "open",
             "mint",
@@ -511,11 +527,11 @@ fn a_secret_is_repaired_with_the_same_token() {
     );
     assert_eq!(
         steps(own_facts(deleted)),
-        ["release", "preflight", "store", "verify", "Ready"]
+        ["release", "store", "verify", "Ready"]
     );
     assert_eq!(
         steps(SecretFacts::Absent),
-        ["recover", "preflight", "store", "verify", "Ready"]
+        ["recover", "store", "verify", "Ready"]
     );
 }
 
@@ -526,6 +542,7 @@ fn only_a_token_that_is_gone_upstream_is_replaced() {
             Recovery::Gone,
             [
                 "recover",
+                "permit",
                 "preflight",
                 "open",
                 "mint",
@@ -551,7 +568,7 @@ fn only_a_token_that_is_gone_upstream_is_replaced() {
         };
         let mut snapshot = Given::issued(SecretFacts::Absent).snapshot(at(0));
         assert_eq!(
-            story(&mut snapshot, at(0), outcome),
+            story(&mut snapshot, at(60), outcome),
             expected,
             "{recovery:?}"
         );
@@ -583,7 +600,7 @@ fn a_token_moves_to_another_secret_and_the_former_one_goes() {
         .secret("former", own_facts(own(1, "a")))
         .snapshot(at(0));
     let steps = story(&mut snapshot, at(0), fair_outcome);
-    assert_eq!(steps, ["preflight", "store", "verify", "remove", "Ready"]);
+    assert_eq!(steps, ["store", "verify", "remove", "Ready"]);
     assert_eq!(snapshot.run.notes[0].reason, Reason::Moved);
 }
 
@@ -820,7 +837,7 @@ fn an_attempt_whose_annotation_someone_removed_is_forgotten() {
             ..Given::default()
         }
         .next(at(0)),
-        "preflight"
+        "permit"
     );
 }
 
@@ -864,5 +881,87 @@ fn numbers_that_were_pushed_to_the_limit_open_nothing() {
         ..Given::default()
     };
     let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
-    assert_eq!(steps, ["preflight", "AttemptUnreadable"]);
+    assert_eq!(steps, ["permit", "preflight", "AttemptUnreadable"]);
+}
+
+#[test]
+fn a_token_that_is_not_listed_yet_is_not_gone() {
+    let gone = |step: &Step| match step {
+        Step::Recover(_) => Outcome::Recovered(Recovery::Gone),
+        step => fair_outcome(step),
+    };
+    let mut snapshot = Given::issued(SecretFacts::Absent).snapshot(at(59));
+    assert_eq!(
+        story(&mut snapshot, at(59), gone),
+        ["recover", "ValueUnavailable"]
+    );
+}
+
+#[test]
+fn outcomes_that_stay_unknown_are_waited_for_longer_each_time() {
+    let waits = [0, 1, 2, 3].map(|lost| {
+        let fate = Fate::Unknown { searched: None };
+        let open = Attempt {
+            dialect: Dialect::Documented,
+            ..attempt(1)
+        };
+        let attempt = Some(OpenAttempt {
+            attempt: open.clone(),
+            seen: Duration::ZERO,
+            fate,
+        });
+        let memory = Memory {
+            attempt,
+            lost,
+            ..Memory::default()
+        };
+        let given = Given {
+            attempt: Some(open),
+            memory,
+            ..Given::default()
+        };
+        let snapshot = given.snapshot(at(0));
+        (0..1000)
+            .find(|&seconds| word(&plan(&snapshot, at(seconds))) == "permit")
+            .unwrap()
+    });
+    assert_eq!(waits, [45, 45, 90, 180]);
+}
+
+#[test]
+fn a_secret_that_others_keep_is_waited_for() {
+    let kept = OwnSecret {
+        deleting: true,
+        held: false,
+        ..own(1, "a")
+    };
+    assert_eq!(
+        Given::issued(own_facts(kept)).next(at(0)),
+        "SecretNotWritable"
+    );
+}
+
+#[test]
+fn a_revocation_whose_answer_was_lost_is_done_when_the_token_no_longer_knows_itself() {
+    let gone = Trouble::stalled(Reason::AccountNotFound, "x");
+    let given = Given {
+        deleting: true,
+        account: AccountFacts::Broken(gone),
+        ..Given::issued(own_facts(own(1, "a")))
+    };
+    let mut snapshot = given.snapshot(at(0));
+    let lost = |step: &Step| match step {
+        Step::Revoke { .. } => {
+            Outcome::RevokeUnknown(Trouble::transient(Reason::Unreachable, "504"))
+        }
+        step => fair_outcome(step),
+    };
+    assert_eq!(story(&mut snapshot, at(0), lost), ["revoke", "Unreachable"]);
+    snapshot.run = snapshot::Run::default();
+    let unknown = |step: &Step| match step {
+        Step::Revoke { .. } => Outcome::SelfUnknown,
+        step => fair_outcome(step),
+    };
+    let steps = story(&mut snapshot, at(1), unknown);
+    assert_eq!(steps, ["revoke", "remove", "lift_finalizer", "Gone"]);
 }

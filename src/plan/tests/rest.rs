@@ -92,6 +92,12 @@ fn outcome(step: &Step, die: u8) -> Outcome {
         (Step::ReadSecret { .. }, 1) => Outcome::Secret(SecretFacts::Foreign { whose: "x".into() }),
         (Step::Preflight { .. }, 0) => Outcome::Exists,
         (Step::Mint(_), 0) => Outcome::NotMinted(Trouble::stalled(Reason::Refused, "x")),
+        (Step::Mint(_), 2) if die > 200 => {
+            Outcome::MintedWithheld(TokenId::parse("masked").unwrap())
+        }
+        (Step::Revoke { .. }, 1) => {
+            Outcome::RevokeUnknown(Trouble::transient(Reason::Unreachable, "x"))
+        }
         (Step::Mint(_), 1) => Outcome::MintUnknown(Trouble::transient(Reason::Unreachable, "x")),
         (Step::FindMinted(_), 0) => Outcome::NoneMinted,
         (Step::FindMinted(_), 1) => Outcome::MintedWithheld(TokenId::parse("masked").unwrap()),
@@ -109,7 +115,8 @@ fn outcome(step: &Step, die: u8) -> Outcome {
             | Step::Release { .. }
             | Step::Remove { .. }
             | Step::Open(_)
-            | Step::Hold
+            | Step::Hold(_)
+            | Step::Permit
             | Step::LiftFinalizer,
             0,
         ) => Outcome::Stale,
