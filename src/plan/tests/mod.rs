@@ -965,3 +965,24 @@ fn a_revocation_whose_answer_was_lost_is_done_when_the_token_no_longer_knows_its
     let steps = story(&mut snapshot, at(1), unknown);
     assert_eq!(steps, ["revoke", "remove", "lift_finalizer", "Gone"]);
 }
+
+#[test]
+fn a_token_that_does_not_know_itself_is_not_taken_for_revoked_before_we_sent_a_revocation() {
+    let unknown = |step: &Step| match step {
+        Step::Revoke {
+            with: RevokeWith::ItsValue(_),
+            ..
+        } => Outcome::SelfUnknown,
+        step => fair_outcome(step),
+    };
+    let given = Given {
+        deleting: true,
+        ..Given::issued(own_facts(own(1, "a")))
+    };
+    let steps = story(&mut given.snapshot(at(0)), at(0), unknown);
+    assert_eq!(
+        steps,
+        ["revoke", "revoke", "remove", "lift_finalizer", "Gone"],
+        "the second time through the account"
+    );
+}
