@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::api::DEFAULT_BASE_URL;
 use crate::platform::Transport;
 use url::Url;
 
@@ -73,8 +74,9 @@ impl Platforms {
     #[must_use]
     pub fn refusal(&self, base_url: &str) -> String {
         format!(
-            "this operator may not speak to {base_url}: correct spec.baseURL, or add --allow-base-url \
-             {base_url} to the arguments of the operator; it may speak to {}",
+            "this operator may not speak to {base_url} ({DEFAULT_BASE_URL} is what spec.baseURL is if left out): \
+             correct spec.baseURL, or add --allow-base-url {base_url} to the arguments of the operator; it may speak \
+             to {}",
             self.allowed()
         )
     }

@@ -73,9 +73,7 @@ pub(super) fn read_secrets(s: &Snapshot) -> Option<Step> {
 }
 
 fn foreign_secret(name: &str, whose: &str) -> Halt {
-    let text =
-        format!("Secret {name} {whose}; delete it, or set spec.secret.name to a name that is free");
-    Trouble::stalled(Reason::SecretNotWritable, text).into()
+    Trouble::stalled(Reason::SecretNotWritable, format!("Secret {name} {whose}")).into()
 }
 
 /// No token yet, or none any more: prove that the Secret can be written, then open an attempt.
@@ -170,7 +168,7 @@ pub(super) fn find_out(
     now: Moment,
 ) -> Plan {
     // Where outcomes stay unknown, each new attempt may cost a token: the waits grow.
-    let ended = open.seen + POST_ENDED * (1 << s.memory.lost.saturating_sub(1).min(10));
+    let ended = open.seen + POST_ENDED * (1 << s.memory.lost.saturating_sub(1).min(4));
     let id = &open.attempt.at.id;
     let wait = |text: String| {
         let left = ended.saturating_sub(now.elapsed);

@@ -34,7 +34,7 @@ pub use trouble::{Reaction, Trouble, backoff};
 /// A moment, on the two clocks that rules need.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// Wall clock: what people read. No rule compares it with a time of another machine.
+    /// Wall clock: what people read. One rule compares it with a time of another machine, and only to wait longer.
     pub wall: Timestamp,
     /// Monotonic time since this process started: what waits are measured on.
     pub elapsed: Duration,

@@ -8,6 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::{Issued, Owner, TokenHash, TokenValue, names};
 
+/// What to do about a Secret that is not ours.
+const RENAME: &str = "set spec.secret.name to a name that is free";
+
 /// What is known of one Secret in the namespace of a PlatformToken.
 #[derive(Debug, Clone)]
 pub enum SecretFacts {
@@ -20,7 +23,7 @@ pub enum SecretFacts {
     Absent,
     /// It is not this PlatformToken's: never written, never deleted.
     Foreign {
-        /// Whose it seems to be, as the end of a sentence.
+        /// Whose it seems to be and what to do, as the end of a sentence.
         whose: String,
     },
     /// It is this PlatformToken's.
@@ -140,7 +143,7 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
     if let Some(original) = annotations.get(names::SECRET)
         && original != name
     {
-        let whose = format!("is a copy of Secret {original}");
+        let whose = format!("is a copy of Secret {original}; delete it, or {RENAME}");
         return SecretFacts::Foreign { whose };
     }
     match annotations.get(names::OWNER).map(|text| Owner::parse(text)) {
@@ -152,18 +155,20 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
                 uid,
                 ..
             } = said;
-            let whose = format!("belongs to PlatformToken {namespace}/{name} (uid {uid})");
+            let whose =
+                format!("belongs to PlatformToken {namespace}/{name} (uid {uid}); {RENAME}");
             return SecretFacts::Foreign { whose };
         }
         Some(Err(_)) => {
-            let whose = "bears an owner annotation that does not read".into();
+            let whose =
+                format!("bears an owner annotation that does not read; delete it, or {RENAME}");
             return SecretFacts::Foreign { whose };
         }
         None if value
             .as_ref()
             .is_some_and(|value| Some(&value.hash()) == known) => {}
         None => {
-            let whose = "was not made by this operator".into();
+            let whose = format!("was not made by this operator; delete it, or {RENAME}");
             return SecretFacts::Foreign { whose };
         }
     }

@@ -121,7 +121,7 @@ pub(super) fn success(
         )));
     }
     let own = own_detail(&response.body);
-    let own = own.map(|detail| redact(&asked_by.hide_in(&detail)));
+    let own = own.map(|detail| redact(asked_by.hide_in(&detail).trim_end_matches('.')));
     match (status, own) {
         (408 | 409 | 425 | 499 | 500.., own) => Err(Error::Unavailable {
             status,

@@ -191,8 +191,8 @@ impl Accounts {
             }
             let Some(account) = store.get(&reference) else {
                 let text = format!(
-                    "there is no {key}; create it (a PlatformToken cannot change its account: one that names the \
-                     wrong account is created anew)"
+                    "there is no {key}: create it; if the name is wrong, delete this PlatformToken and create one that \
+                     names the right account"
                 );
                 return Err(Trouble::stalled(Reason::AccountNotFound, text));
             };
