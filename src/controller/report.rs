@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::kubernetes::{KubeError, call, version};
-use crate::api::names;
-use crate::plan::{Note, report_invalid};
+use crate::api::{ConditionType, names};
+use crate::plan::{Note, Trouble, report_invalid};
 
 /// The longest note that an event takes, in bytes.
 const MAX_NOTE: usize = 1024;
@@ -94,6 +94,26 @@ fn difference(former: &impl Serialize, status: &impl Serialize) -> Option<Map<St
     change.retain(|key, value| former.get(key) != Some(value));
     change.extend(gone.into_iter().map(|key| (key, Value::Null)));
     (!change.is_empty()).then_some(change)
+}
+
+/// Warns of what stands in the way, unless the former conditions say the same already.
+pub(super) async fn publish_if_new<K: Resource<DynamicType = ()>>(
+    context: &Context,
+    object: &K,
+    former: &[Condition],
+    trouble: &Trouble,
+) {
+    let ready = former
+        .iter()
+        .find(|c| c.type_ == ConditionType::Ready.as_str());
+    if ready.is_none_or(|ready| ready.reason != trouble.reason.as_str()) {
+        let note = Note {
+            warning: true,
+            reason: trouble.reason,
+            text: trouble.message.clone(),
+        };
+        publish(context, object, &note).await;
+    }
 }
 
 /// Publishes one event. It never fails a run: an event that cannot be written is logged.

@@ -14,9 +14,9 @@ use super::execute::Executor;
 use super::kubernetes::KubeError;
 use super::memory::{Pause, Remembered};
 use super::observe::{observe, snapshot};
-use super::report::{publish, report_unreadable, write_status};
-use crate::api::{ConditionType, PlatformToken, PlatformTokenStatus, Reason};
-use crate::plan::{Next, Note, Settled, Snapshot, Trouble, Verdict, plan, report};
+use super::report::{publish, publish_if_new, report_unreadable, write_status};
+use crate::api::{PlatformToken, Reason};
+use crate::plan::{Next, Settled, Snapshot, Trouble, Verdict, plan, report};
 
 /// More steps than any run needs: a run that takes more is a defect, and stops.
 const MAX_STEPS: usize = 100;
@@ -155,24 +155,9 @@ async fn tell(
     }
     if let Verdict::Trouble(trouble) = verdict {
         tracing::warn!(reason = trouble.reason.as_str(), "{}", trouble.message);
-        if ready_reason(former) != Some(trouble.reason.as_str()) {
-            let note = Note {
-                warning: true,
-                reason: trouble.reason,
-                text: trouble.message.clone(),
-            };
-            publish(context, token, &note).await;
-        }
+        publish_if_new(context, token, &former.conditions, trouble).await;
     }
     written
-}
-
-fn ready_reason(status: &PlatformTokenStatus) -> Option<&str> {
-    let ready = status
-        .conditions
-        .iter()
-        .find(|c| c.type_ == ConditionType::Ready.as_str())?;
-    Some(&ready.reason)
 }
 
 fn verdict_label(verdict: &Verdict) -> &'static str {

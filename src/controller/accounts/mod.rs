@@ -20,12 +20,12 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) use self::kind::{Account, CredentialsKey, account_key};
 use self::prove::{Proven, prove};
 use super::Context;
-use super::report::{publish, report_unreadable, write_status};
+use super::report::{publish_if_new, report_unreadable, write_status};
 use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
     Reason, TokenHash,
 };
-use crate::plan::{AccountFacts, Identity, Note, Trouble, report_account};
+use crate::plan::{AccountFacts, Identity, Trouble, report_account};
 use crate::platform::{Client, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
@@ -122,7 +122,7 @@ impl Accounts {
             .collect()
     }
 
-    /// Whether this session still is what its account is.
+    /// Whether its account is still as this session knows it.
     pub(super) fn is_current(&self, session: &Session) -> bool {
         let known = self.lock();
         let current = known
@@ -143,30 +143,23 @@ impl Accounts {
         name: &str,
         resource_version: Option<&String>,
     ) -> bool {
-        let uses = |credentials: CredentialsKey| {
-            credentials.namespace == namespace && credentials.name == name
-        };
-        let namespaced = self.namespaced.state();
-        let cluster = self.cluster.state();
-        let concerned: Vec<AccountKey> = namespaced
-            .iter()
-            .filter_map(|account| {
-                account
-                    .0
-                    .as_ref()
-                    .ok()
-                    .filter(|account| uses(account.credentials()))
-                    .map(Account::key)
-            })
-            .chain(cluster.iter().filter_map(|account| {
-                account
-                    .0
-                    .as_ref()
-                    .ok()
-                    .filter(|a| uses(a.credentials()))
-                    .map(Account::key)
-            }))
-            .collect();
+        fn users<K: Account>(
+            store: &Store<DeserializeGuard<K>>,
+            namespace: &str,
+            name: &str,
+        ) -> Vec<AccountKey> {
+            let uses = |account: &&K| {
+                let credentials = account.credentials();
+                credentials.namespace == namespace && credentials.name == name
+            };
+            let accounts = store.state();
+            let readable = accounts
+                .iter()
+                .filter_map(|account| account.0.as_ref().ok());
+            readable.filter(uses).map(Account::key).collect()
+        }
+        let mut concerned = users(&self.namespaced, namespace, name);
+        concerned.extend(users(&self.cluster, namespace, name));
         for key in &concerned {
             let proven_with = self
                 .lock()
@@ -278,14 +271,7 @@ pub(super) async fn reconcile<K: Account>(
     if let Err(trouble) = proof {
         let reason = trouble.reason;
         tracing::warn!(account = %key, reason = reason.as_str(), "{}", trouble.message);
-        if former.conditions.first().map(|c| c.reason.as_str()) != Some(reason.as_str()) {
-            let note = Note {
-                warning: true,
-                reason,
-                text: trouble.message,
-            };
-            publish(&context, account, &note).await;
-        }
+        publish_if_new(&context, account, &former.conditions, &trouble).await;
     }
     Ok(Action::requeue(wait))
 }
