@@ -221,6 +221,14 @@ identifier! {
     AttemptId
 }
 
+impl AttemptId {
+    /// A UUID that was never made before.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(uuid::Uuid::new_v4().to_string())
+    }
+}
+
 /// Which of its two dialects a platform answers in; seen from its answers, never configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::asked_to_stop;
-use crate::api::DEFAULT_BASE_URL;
+use crate::api::{AttemptId, DEFAULT_BASE_URL};
 use crate::clock::Clock;
 use crate::controller::{self, BaseUrl, Platforms, Settings};
 use crate::platform::{Http, Transport};
@@ -127,12 +127,18 @@ impl Run {
         );
         let settings = Settings {
             platforms,
-            concurrency: self.concurrency,
             instance: std::env::var("HOSTNAME")
                 .unwrap_or_else(|_| "platform-token-operator".into()),
             clock: Clock::system(),
+            fresh: Box::new(AttemptId::fresh),
         };
-        let controller = controller::run(client, settings, telemetry.clone(), shutdown.clone());
+        let controller = controller::run(
+            client,
+            settings,
+            self.concurrency,
+            telemetry.clone(),
+            shutdown.clone(),
+        );
         let server = telemetry::serve(listener, telemetry, shutdown.clone());
         let stop = async {
             let asked = asked_to_stop(self.until_stdin_closes).await;

@@ -1,48 +1,43 @@
 //! Wakes accounts when their credentials Secret changes: one metadata watch for each such Secret, by name.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::stream::FuturesUnordered;
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Context;
-use super::accounts::CredentialsKey;
+use super::Operator;
 
-/// The credentials Secrets that are watched, by namespace and name.
-#[derive(Default)]
-pub(super) struct CredentialWatches(Mutex<HashSet<(String, String)>>);
-
-impl CredentialWatches {
-    /// Watches this Secret until no account uses it any more.
-    pub(super) fn watch(&self, context: &Arc<Context>, key: &CredentialsKey) {
-        let secret = (key.namespace.clone(), key.name.clone());
-        if self.lock().insert(secret.clone()) {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "this file owns the watches; each ends with its last account"
-            )]
-            tokio::spawn(watch(context.clone(), secret));
+/// Watches every Secret that is asked for, each until no account uses it any more.
+pub(super) async fn watch_all(operator: &Operator, mut asked: UnboundedReceiver<(String, String)>) {
+    let mut names: HashSet<(String, String)> = HashSet::new();
+    let mut watches = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            secret = asked.recv() => match secret {
+                Some(secret) if names.insert(secret.clone()) => watches.push(watch(operator, secret)),
+                Some(_) => {}
+                None => return,
+            },
+            Some(ended) = watches.next() => {
+                names.remove(&ended);
+            }
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(String, String)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn watch(context: Arc<Context>, secret: (String, String)) {
+/// Watches one Secret until no account uses it any more.
+async fn watch(operator: &Operator, secret: (String, String)) -> (String, String) {
     let (namespace, name) = &secret;
-    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(context.client.clone(), namespace);
-    let events = watcher(
-        api,
-        Config::default().fields(&format!("metadata.name={name}")),
-    )
-    .default_backoff();
+    let client = operator.context.client.clone();
+    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, namespace);
+    let scope = Config::default().fields(&format!("metadata.name={name}"));
+    let events = watcher(api, scope).default_backoff();
     pin_mut!(events);
     while let Some(event) = events.next().await {
         let version = match event {
@@ -54,12 +49,9 @@ async fn watch(context: Arc<Context>, secret: (String, String)) {
                 continue;
             }
         };
-        if !context
-            .accounts
-            .credentials_changed(namespace, name, version.as_ref())
-        {
+        if !operator.credentials_changed(namespace, name, version.as_ref()) {
             break;
         }
     }
-    context.credentials.lock().remove(&secret);
+    secret
 }

@@ -1,5 +1,6 @@
 //! The shell around the rules: it observes, carries out steps, and reports. It decides nothing.
 //!
+//! - `operator`: the operator without its watches: what a simulation drives as `wiring` does.
 //! - `tokens`: one run for one PlatformToken: observe, then plan, execute and fold until settled, then report.
 //! - `observe`: from caches to a snapshot. `execute`: one function per step. `report`: status and events.
 //! - `accounts`: proves each account and hands out its session. `credentials`: wakes it when its Secret changes.
@@ -13,6 +14,7 @@ mod execute;
 mod kubernetes;
 mod memory;
 mod observe;
+mod operator;
 mod platforms;
 mod report;
 mod secrets;
@@ -20,11 +22,17 @@ mod tokens;
 mod trouble;
 mod wiring;
 
+pub use operator::{Caches, Operator, Settings, Wakes};
 pub use platforms::{BaseUrl, MalformedBaseUrl, Platforms};
-pub use wiring::{Settings, run};
+pub use tokens::Watched;
+pub use wiring::{StartError, run};
 
 use std::sync::Arc;
 
+use kube::runtime::reflector::Store;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::api::AttemptId;
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
 
@@ -37,10 +45,15 @@ pub(crate) struct Context {
     clock: Clock,
     platforms: Platforms,
     accounts: accounts::Accounts,
-    credentials: credentials::CredentialWatches,
+    /// Every PlatformToken, as the watch has it.
+    tokens: Store<Watched>,
+    /// Asks for a watch of a credentials Secret: namespace and name.
+    watch_credentials: UnboundedSender<(String, String)>,
     secrets: secrets::SecretIndex,
     memory: memory::Memories,
     telemetry: Arc<Telemetry>,
     /// Name of this process in events.
     instance: String,
+    /// Makes the id of an attempt.
+    fresh: Box<dyn Fn() -> AttemptId + Send + Sync>,
 }

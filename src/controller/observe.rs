@@ -9,7 +9,7 @@ use super::Context;
 use super::accounts::{Session, account_key};
 use super::kubernetes::version;
 use super::memory::{Basis, Written};
-use crate::api::{Attempt, AttemptId, Owner, PlatformToken, names};
+use crate::api::{Attempt, Owner, PlatformToken, names};
 use crate::plan::{Memory, Moment, SecretFacts, Snapshot, TokenFacts};
 
 /// What the caches know of a PlatformToken.
@@ -63,7 +63,7 @@ pub(super) fn snapshot(
         secrets,
         memory,
         credentials,
-        fresh_attempt(),
+        (context.fresh)(),
         now,
     )
 }
@@ -123,9 +123,4 @@ fn secrets(token: &TokenFacts, cached: BTreeMap<String, String>) -> BTreeMap<Str
                 .map(|(name, version)| (name, unread(Some(version)))),
         )
         .collect()
-}
-
-fn fresh_attempt() -> AttemptId {
-    let text = uuid::Uuid::new_v4().to_string();
-    AttemptId::parse(&text).unwrap_or_else(|_| unreachable!("a UUID is an identifier"))
 }

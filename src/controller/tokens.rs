@@ -1,6 +1,5 @@
 //! One run for one PlatformToken: observe, then plan, execute and fold until settled, then report.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,13 +24,10 @@ const MAX_STEPS: usize = 100;
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The kind as it is watched: an object that does not read must not stop the watch.
-pub(super) type Watched = DeserializeGuard<PlatformToken>;
+pub type Watched = DeserializeGuard<PlatformToken>;
 
 /// Brings one PlatformToken to rest.
-pub(super) async fn reconcile(
-    token: Arc<Watched>,
-    context: Arc<Context>,
-) -> Result<Action, Infallible> {
+pub(super) async fn reconcile(token: Arc<Watched>, context: &Context) -> Action {
     match &token.0 {
         Ok(token) => {
             let metadata = &token.metadata;
@@ -40,11 +36,11 @@ pub(super) async fn reconcile(
                 namespace = metadata.namespace.as_deref().unwrap_or_default(),
                 name = metadata.name.as_deref().unwrap_or_default(),
             );
-            Ok(run(token, &context).instrument(span).await)
+            run(token, context).instrument(span).await
         }
         Err(invalid) => {
-            report_unreadable::<PlatformToken>(&context, &invalid.metadata, &invalid.error).await;
-            Ok(Action::requeue(Duration::from_mins(5)))
+            report_unreadable::<PlatformToken>(context, &invalid.metadata, &invalid.error).await;
+            Action::requeue(Duration::from_mins(5))
         }
     }
 }

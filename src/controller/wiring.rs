@@ -1,14 +1,16 @@
 //! Watches, queues and shutdown: what wakes what.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt, pin_mut};
+use futures::{FutureExt, Stream, StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, controller, predicates};
 use kube::{Client, Resource, ResourceExt};
@@ -16,30 +18,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
-use super::accounts::{self, Account, Accounts, account_key};
-use super::credentials::CredentialWatches;
+use super::accounts::Account;
 use super::kubernetes::{KubeError, call};
-use super::memory::Memories;
-use super::secrets::SecretIndex;
-use super::tokens::{self, Watched};
-use super::{Context, Platforms};
-use crate::api::{
-    AccountKey, AccountKind, ClusterPlatformAccount, PlatformAccount, PlatformToken, names,
-};
-use crate::clock::Clock;
+use super::tokens::Watched;
+use super::{Operator, Settings, credentials};
+use crate::api::{AccountKey, AccountKind, PlatformToken, names};
 use crate::telemetry::Telemetry;
-
-/// How the controller is to run.
-pub struct Settings {
-    /// The platforms that it may speak to.
-    pub platforms: Platforms,
-    /// How many PlatformTokens are worked on at once.
-    pub concurrency: u16,
-    /// Name of this process in events.
-    pub instance: String,
-    /// The clocks.
-    pub clock: Clock,
-}
 
 /// The controller cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -49,56 +33,37 @@ pub enum StartError {
     Cluster(String),
 }
 
-/// Runs until `shutdown`, then lets running reconciliations end.
+/// Runs until `shutdown`, then lets running reconciliations end. `concurrency` PlatformTokens are worked on at once.
 pub async fn run(
     client: Client,
     settings: Settings,
+    concurrency: u16,
     telemetry: Arc<Telemetry>,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
     let cluster = cluster_uid(&client)
         .await
         .map_err(|error| StartError::Cluster(error.to_string()))?;
-    let (namespaced, namespaced_writer) = reflector::store();
-    let (cluster_scoped, cluster_writer) = reflector::store();
-    let (wake_tokens, woken_tokens) = unbounded_channel();
-    let (wake_account, woken_accounts) = unbounded_channel();
-    let context = Arc::new(Context {
-        client: client.clone(),
-        cluster,
-        clock: settings.clock,
-        platforms: settings.platforms,
-        accounts: Accounts::new(
-            namespaced.clone(),
-            cluster_scoped.clone(),
-            wake_tokens,
-            wake_account,
-        ),
-        credentials: CredentialWatches::default(),
-        secrets: SecretIndex::default(),
-        memory: Memories::default(),
-        telemetry,
-        instance: settings.instance,
-    });
-    let (to_namespaced, to_cluster) = split_by_kind(woken_accounts);
-    let accounts = run_accounts::<PlatformAccount>(
-        &context,
-        namespaced.clone(),
-        namespaced_writer,
+    let (operator, caches, wakes) = Operator::new(client, cluster, settings, telemetry);
+    let (to_namespaced, to_cluster, split) = by_kind(wakes.accounts);
+    let namespaced = caches.namespaced.as_reader();
+    let accounts = run_accounts(
+        &operator,
+        caches.namespaced,
         to_namespaced,
         &shutdown,
+        |operator, account| async move { operator.account(account).await },
     );
-    let cluster_accounts = run_accounts::<ClusterPlatformAccount>(
-        &context,
-        cluster_scoped.clone(),
-        cluster_writer,
+    let cluster_scoped = caches.cluster.as_reader();
+    let cluster_accounts = run_accounts(
+        &operator,
+        caches.cluster,
         to_cluster,
         &shutdown,
+        |operator, account| async move { operator.cluster_account(account).await },
     );
-
     let (wake_owner, woken_owners) = unbounded_channel();
     let (secrets_listed, listed) = tokio::sync::oneshot::channel();
-    let secrets = watch_secrets(&context, wake_owner, secrets_listed);
     let tokens = async {
         // A PlatformToken is looked at only when what it depends on can be known: an account that is not in the cache
         // does not exist, and a Secret that is not there was not there when the watch began.
@@ -110,14 +75,19 @@ pub async fn run(
             )
         };
         tokio::select! {
-            _ = ready => run_tokens(&context, settings.concurrency, woken_tokens, woken_owners, &shutdown).await,
+            _ = ready => {
+                let woken = (wakes.tokens, woken_owners);
+                run_tokens(&operator, concurrency, caches.tokens, woken, &shutdown).await;
+            }
             () = shutdown.cancelled() => {}
         }
     };
     let controllers = async { tokio::join!(accounts, cluster_accounts, tokens) };
     tokio::select! {
         _ = controllers => {}
-        () = secrets => {}
+        () = watch_secrets(&operator, wake_owner, secrets_listed) => {}
+        () = credentials::watch_all(&operator, wakes.credentials) => {}
+        () = split => {}
     }
     Ok(())
 }
@@ -130,16 +100,19 @@ async fn cluster_uid(client: &Client) -> Result<String, KubeError> {
         .unwrap_or_default())
 }
 
-async fn run_accounts<K: Account>(
-    context: &Arc<Context>,
-    store: Store<DeserializeGuard<K>>,
+async fn run_accounts<K, F>(
+    operator: &Operator,
     writer: Writer<DeserializeGuard<K>>,
     woken: UnboundedReceiver<AccountKey>,
     shutdown: &CancellationToken,
+    look_at: fn(Operator, Arc<DeserializeGuard<K>>) -> F,
 ) where
+    K: Account,
     DeserializeGuard<K>: Resource<DynamicType = ()>,
+    F: Future<Output = Action> + Send + 'static,
 {
-    let changed = watch::<K>(&context.client, writer)
+    let store = writer.as_reader();
+    let changed = watch::<K>(&operator.context.client, writer)
         .predicate_filter(predicates::generation, PredicateConfig::default());
     let woken = received(woken).map(|key| {
         let reference = ObjectRef::new(&key.name);
@@ -151,29 +124,32 @@ async fn run_accounts<K: Account>(
         .reconcile_on(woken)
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
-            accounts::reconcile::<K>,
-            |_, error, _| match *error {},
-            context.clone(),
+            move |account, operator| look_at(Operator::clone(&operator), account).map(Ok),
+            never,
+            Arc::new(operator.clone()),
         )
         .for_each(|result| async { log(result.map(|_| ())) })
         .await;
 }
 
 async fn run_tokens(
-    context: &Arc<Context>,
+    operator: &Operator,
     concurrency: u16,
-    woken_accounts: UnboundedReceiver<AccountKey>,
-    woken_owners: UnboundedReceiver<ObjectRef<Watched>>,
+    writer: Writer<Watched>,
+    (woken_accounts, woken_owners): (
+        UnboundedReceiver<AccountKey>,
+        UnboundedReceiver<ObjectRef<Watched>>,
+    ),
     shutdown: &CancellationToken,
 ) {
-    let (store, writer) = reflector::store();
-    let changed = watch::<PlatformToken>(&context.client, writer)
+    let store = writer.as_reader();
+    let changed = watch::<PlatformToken>(&operator.context.client, writer)
         .predicate_filter(concerns_us, PredicateConfig::default());
-    let cache = store.clone();
+    let of = operator.clone();
     let of_account =
-        received(woken_accounts).flat_map(move |key| futures::stream::iter(users(&cache, &key)));
+        received(woken_accounts).flat_map(move |key| futures::stream::iter(of.users(&key)));
     let listed = {
-        let (store, telemetry) = (store.clone(), context.telemetry.clone());
+        let (store, telemetry) = (store.clone(), operator.context.telemetry.clone());
         async move {
             if store.wait_until_ready().await.is_ok() {
                 telemetry.set_ready();
@@ -186,9 +162,9 @@ async fn run_tokens(
         .reconcile_on(received(woken_owners))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
-            tokens::reconcile,
-            |_, error, _| match *error {},
-            context.clone(),
+            |token, operator: Arc<Operator>| async move { Ok(operator.token(token).await) },
+            never,
+            Arc::new(operator.clone()),
         )
         .for_each(|result| async { log(result.map(|_| ())) });
     tokio::join!(listed, controller);
@@ -197,11 +173,11 @@ async fn run_tokens(
 /// Watches the metadata of generated Secrets, keeps the index, and wakes their owners. A label that someone strips
 /// looks like a deletion, and wakes the owner as well.
 async fn watch_secrets(
-    context: &Arc<Context>,
+    operator: &Operator,
     wake: UnboundedSender<ObjectRef<Watched>>,
     listed: tokio::sync::oneshot::Sender<()>,
 ) {
-    let api: Api<PartialObjectMeta<Secret>> = Api::all(context.client.clone());
+    let api: Api<PartialObjectMeta<Secret>> = Api::all(operator.context.client.clone());
     let scope = watcher::Config::default().labels(&format!("{}=true", names::MANAGED_LABEL));
     let events = watcher::watcher(api, scope).default_backoff();
     pin_mut!(events);
@@ -214,8 +190,8 @@ async fn watch_secrets(
                 continue;
             }
         };
-        for (namespace, name) in context.secrets.apply(&event) {
-            let _ = wake.send(ObjectRef::new(&name).within(&namespace));
+        for token in operator.see_secret(&event) {
+            let _ = wake.send(token);
         }
         if let Event::InitDone = event
             && let Some(listed) = listed.take()
@@ -263,40 +239,25 @@ fn concerns_us(token: &Watched) -> Option<u64> {
     Some(hasher.finish())
 }
 
-/// The PlatformTokens of one account.
-fn users(tokens: &Store<Watched>, key: &AccountKey) -> Vec<ObjectRef<Watched>> {
-    let uses = |token: &Watched| {
-        token
-            .0
-            .as_ref()
-            .is_ok_and(|token| account_key(token) == *key)
-    };
-    tokens
-        .state()
-        .iter()
-        .filter(|token| uses(token))
-        .map(|token| ObjectRef::from_obj(&**token))
-        .collect()
-}
-
-fn split_by_kind(
+/// Splits what is asked for by kind; the future does so until its source ends.
+fn by_kind(
     mut keys: UnboundedReceiver<AccountKey>,
-) -> (UnboundedReceiver<AccountKey>, UnboundedReceiver<AccountKey>) {
+) -> (
+    UnboundedReceiver<AccountKey>,
+    UnboundedReceiver<AccountKey>,
+    impl Future<Output = ()>,
+) {
     let (to_namespaced, namespaced) = unbounded_channel();
     let (to_cluster, cluster) = unbounded_channel();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this file owns the queues; the task ends with the sender"
-    )]
-    tokio::spawn(async move {
+    let split = async move {
         while let Some(key) = keys.recv().await {
             let _ = match key.kind {
                 AccountKind::PlatformAccount => to_namespaced.send(key),
                 AccountKind::ClusterPlatformAccount => to_cluster.send(key),
             };
         }
-    });
-    (namespaced, cluster)
+    };
+    (namespaced, cluster, split)
 }
 
 fn received<T: Send + 'static>(
@@ -311,4 +272,12 @@ fn log<E: std::error::Error>(result: Result<(), E>) {
     if let Err(error) = result {
         tracing::debug!(%error, "a watch or a queue reported");
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature of an error policy"
+)]
+fn never<K>(_: Arc<K>, error: &Infallible, _: Arc<Operator>) -> Action {
+    match *error {}
 }

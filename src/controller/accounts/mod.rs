@@ -7,7 +7,6 @@ mod kind;
 mod prove;
 
 use std::collections::{BTreeSet, HashMap};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +16,8 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedSender;
 
-pub(super) use self::kind::{Account, CredentialsKey, account_key};
+use self::kind::CredentialsKey;
+pub(super) use self::kind::{Account, account_key};
 use self::prove::{Proven, prove};
 use super::Context;
 use super::report::{publish_if_new, report_unreadable, write_status};
@@ -231,17 +231,17 @@ impl Accounts {
 /// Proves one account and tells what came of it.
 pub(super) async fn reconcile<K: Account>(
     account: Arc<DeserializeGuard<K>>,
-    context: Arc<Context>,
-) -> Result<Action, Infallible> {
+    context: &Context,
+) -> Action {
     let account = match &account.0 {
         Ok(account) => account,
         Err(invalid) => {
-            report_unreadable::<K>(&context, &invalid.metadata, &invalid.error).await;
-            return Ok(Action::requeue(Duration::from_mins(5)));
+            report_unreadable::<K>(context, &invalid.metadata, &invalid.error).await;
+            return Action::requeue(Duration::from_mins(5));
         }
     };
     let key = account.key();
-    let proven = prove(account, &context).await;
+    let proven = prove(account, context).await;
     let proof = proven.facts();
 
     let nothing = AccountStatus::default();
@@ -254,9 +254,12 @@ pub(super) async fn reconcile<K: Account>(
         generation,
         context.clock.now(),
     );
-    let wait = remember(account, &context, proven);
+    let wait = remember(account, context, proven);
     // Begun after the proof is remembered: its first event tells whether the Secret has changed since it was read.
-    context.credentials.watch(&context, &account.credentials());
+    let credentials = account.credentials();
+    let _ = context
+        .watch_credentials
+        .send((credentials.namespace, credentials.name));
     let api = K::api(context.client.clone(), account.namespace().as_deref());
     let version = account.resource_version().unwrap_or_default();
     let written = write_status(&api, &key.name, &version, former, &status).await;
@@ -271,9 +274,9 @@ pub(super) async fn reconcile<K: Account>(
     if let Err(trouble) = proof {
         let reason = trouble.reason;
         tracing::warn!(account = %key, reason = reason.as_str(), "{}", trouble.message);
-        publish_if_new(&context, account, &former.conditions, &trouble).await;
+        publish_if_new(context, account, &former.conditions, &trouble).await;
     }
-    Ok(Action::requeue(wait))
+    Action::requeue(wait)
 }
 
 /// Keeps what a proof has brought, wakes the account's tokens if it makes a difference to them, and says when to prove

@@ -1,0 +1,159 @@
+//! The operator without its watches. Whoever fills its caches, wakes it and carries its wishes out is either `wiring`,
+//! with the watches of a real API server, or a simulation with a seeded schedule.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{self, ObjectRef, store::Writer};
+use kube::runtime::watcher::Event;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::accounts::{self, Accounts};
+use super::memory::Memories;
+use super::secrets::SecretIndex;
+use super::tokens::{self, Watched};
+use super::{Context, Platforms};
+use crate::api::{AccountKey, AttemptId, ClusterPlatformAccount, PlatformAccount};
+use crate::clock::Clock;
+use crate::telemetry::Telemetry;
+
+/// How the operator is to run.
+pub struct Settings {
+    /// The platforms that it may speak to.
+    pub platforms: Platforms,
+    /// Name of this process in events.
+    pub instance: String,
+    /// The clocks.
+    pub clock: Clock,
+    /// Makes the id of an attempt, a UUID that was never made before.
+    pub fresh: Box<dyn Fn() -> AttemptId + Send + Sync>,
+}
+
+/// The operator, without its watches.
+#[derive(Clone)]
+pub struct Operator {
+    pub(super) context: Arc<Context>,
+}
+
+/// The caches that a watch of each kind has to fill.
+pub struct Caches {
+    /// PlatformTokens.
+    pub tokens: Writer<Watched>,
+    /// Namespaced accounts.
+    pub namespaced: Writer<DeserializeGuard<PlatformAccount>>,
+    /// Cluster-scoped accounts.
+    pub cluster: Writer<DeserializeGuard<ClusterPlatformAccount>>,
+}
+
+/// What the operator asks for.
+pub struct Wakes {
+    /// Look at every PlatformToken of this account.
+    pub tokens: UnboundedReceiver<AccountKey>,
+    /// Look at this account.
+    pub accounts: UnboundedReceiver<AccountKey>,
+    /// Watch this Secret, by namespace and name, and call [`Operator::credentials_changed`].
+    pub credentials: UnboundedReceiver<(String, String)>,
+}
+
+impl Operator {
+    /// An operator of the cluster whose namespace `kube-system` has the uid `cluster`, with empty caches.
+    #[must_use]
+    pub fn new(
+        client: kube::Client,
+        cluster: String,
+        settings: Settings,
+        telemetry: Arc<Telemetry>,
+    ) -> (Self, Caches, Wakes) {
+        let (tokens, tokens_writer) = reflector::store();
+        let (namespaced, namespaced_writer) = reflector::store();
+        let (cluster_scoped, cluster_writer) = reflector::store();
+        let (wake_tokens, woken_tokens) = unbounded_channel();
+        let (wake_account, woken_accounts) = unbounded_channel();
+        let (watch_credentials, credentials) = unbounded_channel();
+        let context = Context {
+            client,
+            cluster,
+            clock: settings.clock,
+            platforms: settings.platforms,
+            accounts: Accounts::new(namespaced, cluster_scoped, wake_tokens, wake_account),
+            tokens,
+            watch_credentials,
+            secrets: SecretIndex::default(),
+            memory: Memories::default(),
+            telemetry,
+            instance: settings.instance,
+            fresh: settings.fresh,
+        };
+        let caches = Caches {
+            tokens: tokens_writer,
+            namespaced: namespaced_writer,
+            cluster: cluster_writer,
+        };
+        let wakes = Wakes {
+            tokens: woken_tokens,
+            accounts: woken_accounts,
+            credentials,
+        };
+        let context = Arc::new(context);
+        (Self { context }, caches, wakes)
+    }
+
+    /// Brings one PlatformToken to rest. Never two at once for the same one.
+    pub async fn token(&self, token: Arc<Watched>) -> Action {
+        tokens::reconcile(token, &self.context).await
+    }
+
+    /// Proves one namespaced account. Never two at once for the same one.
+    pub async fn account(&self, account: Arc<DeserializeGuard<PlatformAccount>>) -> Action {
+        accounts::reconcile(account, &self.context).await
+    }
+
+    /// Proves one cluster-scoped account. Never two at once for the same one.
+    pub async fn cluster_account(
+        &self,
+        account: Arc<DeserializeGuard<ClusterPlatformAccount>>,
+    ) -> Action {
+        accounts::reconcile(account, &self.context).await
+    }
+
+    /// Takes in one event of the watch of generated Secrets; the PlatformTokens to look at.
+    #[must_use]
+    pub fn see_secret(&self, event: &Event<PartialObjectMeta<Secret>>) -> Vec<ObjectRef<Watched>> {
+        let concerned = self.context.secrets.apply(event);
+        concerned
+            .into_iter()
+            .map(|(namespace, name)| ObjectRef::new(&name).within(&namespace))
+            .collect()
+    }
+
+    /// A credentials Secret has this resourceVersion now, or is gone; whether any account uses it still.
+    #[must_use]
+    pub fn credentials_changed(
+        &self,
+        namespace: &str,
+        name: &str,
+        resource_version: Option<&String>,
+    ) -> bool {
+        self.context
+            .accounts
+            .credentials_changed(namespace, name, resource_version)
+    }
+
+    /// The PlatformTokens of one account.
+    #[must_use]
+    pub fn users(&self, account: &AccountKey) -> Vec<ObjectRef<Watched>> {
+        let uses = |token: &Watched| {
+            token
+                .0
+                .as_ref()
+                .is_ok_and(|token| accounts::account_key(token) == *account)
+        };
+        let tokens = self.context.tokens.state();
+        let of_account = tokens.iter().filter(|token| uses(token));
+        of_account
+            .map(|token| ObjectRef::from_obj(&**token))
+            .collect()
+    }
+}
