@@ -1,11 +1,13 @@
 //! The operator without its watches. Whoever fills its caches, wakes it and carries its wishes out is either `wiring`,
 //! with the watches of a real API server, or a simulation with a seeded schedule.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
+use kube::Resource;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
 use kube::runtime::watcher::Event;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -100,21 +102,22 @@ impl Operator {
         (Self { context }, caches, wakes)
     }
 
-    /// Brings one PlatformToken to rest. Never two at once for the same one.
-    pub async fn token(&self, token: Arc<Watched>) -> Action {
+    /// Brings one PlatformToken to rest. When to look again; none: only when something changes. Never two at once for
+    /// the same one.
+    pub async fn token(&self, token: Arc<Watched>) -> Option<Duration> {
         tokens::reconcile(token, &self.context).await
     }
 
-    /// Proves one namespaced account. Never two at once for the same one.
-    pub async fn account(&self, account: Arc<DeserializeGuard<PlatformAccount>>) -> Action {
+    /// Proves one namespaced account. When to look again. Never two at once for the same one.
+    pub async fn account(&self, account: Arc<DeserializeGuard<PlatformAccount>>) -> Duration {
         accounts::reconcile(account, &self.context).await
     }
 
-    /// Proves one cluster-scoped account. Never two at once for the same one.
+    /// Proves one cluster-scoped account. When to look again. Never two at once for the same one.
     pub async fn cluster_account(
         &self,
         account: Arc<DeserializeGuard<ClusterPlatformAccount>>,
-    ) -> Action {
+    ) -> Duration {
         accounts::reconcile(account, &self.context).await
     }
 
@@ -152,8 +155,25 @@ impl Operator {
         };
         let tokens = self.context.tokens.state();
         let of_account = tokens.iter().filter(|token| uses(token));
-        of_account
+        let mut found: Vec<_> = of_account
             .map(|token| ObjectRef::from_obj(&**token))
-            .collect()
+            .collect();
+        found.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        found
+    }
+
+    /// What of a PlatformToken concerns the operator, as a number that changes with it. Its own status writes do not.
+    #[must_use]
+    pub fn concern(token: &Watched) -> u64 {
+        let metadata = token.meta();
+        let mut hasher = DefaultHasher::new();
+        (
+            metadata.generation,
+            &metadata.finalizers,
+            &metadata.annotations,
+            metadata.deletion_timestamp.is_some(),
+        )
+            .hash(&mut hasher);
+        hasher.finish()
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use kube::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::Action;
 use tracing::Instrument;
 
 use super::Context;
@@ -26,8 +25,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The kind as it is watched: an object that does not read must not stop the watch.
 pub type Watched = DeserializeGuard<PlatformToken>;
 
-/// Brings one PlatformToken to rest.
-pub(super) async fn reconcile(token: Arc<Watched>, context: &Context) -> Action {
+/// Brings one PlatformToken to rest. When to look again; none: only when something changes.
+pub(super) async fn reconcile(token: Arc<Watched>, context: &Context) -> Option<Duration> {
     match &token.0 {
         Ok(token) => {
             let metadata = &token.metadata;
@@ -40,12 +39,12 @@ pub(super) async fn reconcile(token: Arc<Watched>, context: &Context) -> Action 
         }
         Err(invalid) => {
             report_unreadable::<PlatformToken>(context, &invalid.metadata, &invalid.error).await;
-            Action::requeue(Duration::from_mins(5))
+            Some(Duration::from_mins(5))
         }
     }
 }
 
-async fn run(token: &PlatformToken, context: &Context) -> Action {
+async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
     let uid = token.metadata.uid.clone().unwrap_or_default();
     let remembered = context.memory.take(&uid);
     let now = context.clock.now();
@@ -57,7 +56,7 @@ async fn run(token: &PlatformToken, context: &Context) -> Action {
     };
     if let Some(wait) = wait {
         context.memory.put(&uid, remembered);
-        return Action::requeue(wait);
+        return Some(wait);
     }
     let Remembered {
         rules, mut written, ..
@@ -99,11 +98,9 @@ async fn run(token: &PlatformToken, context: &Context) -> Action {
     if let Err(error) = told {
         // Nothing else would wake us: the status has to become true.
         tracing::warn!(%error, "the status could not be written");
-        return Action::requeue(LOOK_AGAIN);
+        return Some(LOOK_AGAIN);
     }
-    settled
-        .requeue
-        .map_or_else(Action::await_change, Action::requeue)
+    settled.requeue
 }
 
 /// Asks for steps and carries them out until there are none.

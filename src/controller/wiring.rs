@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -109,7 +109,7 @@ async fn run_accounts<K, F>(
 ) where
     K: Account,
     DeserializeGuard<K>: Resource<DynamicType = ()>,
-    F: Future<Output = Action> + Send + 'static,
+    F: Future<Output = Duration> + Send + 'static,
 {
     let store = writer.as_reader();
     let changed = watch::<K>(&operator.context.client, writer)
@@ -124,7 +124,9 @@ async fn run_accounts<K, F>(
         .reconcile_on(woken)
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
-            move |account, operator| look_at(Operator::clone(&operator), account).map(Ok),
+            move |account, operator| {
+                look_at(Operator::clone(&operator), account).map(|wait| Ok(Action::requeue(wait)))
+            },
             never,
             Arc::new(operator.clone()),
         )
@@ -143,8 +145,10 @@ async fn run_tokens(
     shutdown: &CancellationToken,
 ) {
     let store = writer.as_reader();
-    let changed = watch::<PlatformToken>(&operator.context.client, writer)
-        .predicate_filter(concerns_us, PredicateConfig::default());
+    let changed = watch::<PlatformToken>(&operator.context.client, writer).predicate_filter(
+        |token: &Watched| Some(Operator::concern(token)),
+        PredicateConfig::default(),
+    );
     let of = operator.clone();
     let of_account =
         received(woken_accounts).flat_map(move |key| futures::stream::iter(of.users(&key)));
@@ -162,7 +166,10 @@ async fn run_tokens(
         .reconcile_on(received(woken_owners))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
-            |token, operator: Arc<Operator>| async move { Ok(operator.token(token).await) },
+            |token, operator: Arc<Operator>| async move {
+                let wait = operator.token(token).await;
+                Ok(wait.map_or_else(Action::await_change, Action::requeue))
+            },
             never,
             Arc::new(operator.clone()),
         )
@@ -222,21 +229,6 @@ where
         })
         .reflect(writer)
         .applied_objects()
-}
-
-/// What of a PlatformToken concerns us; our own status writes do not.
-#[expect(clippy::unnecessary_wraps, reason = "the signature of a predicate")]
-fn concerns_us(token: &Watched) -> Option<u64> {
-    let metadata = token.meta();
-    let mut hasher = DefaultHasher::new();
-    (
-        metadata.generation,
-        &metadata.finalizers,
-        &metadata.annotations,
-        metadata.deletion_timestamp.is_some(),
-    )
-        .hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 /// Splits what is asked for by kind; the future does so until its source ends.

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -160,6 +159,7 @@ impl Accounts {
         }
         let mut concerned = users(&self.namespaced, namespace, name);
         concerned.extend(users(&self.cluster, namespace, name));
+        concerned.sort();
         for key in &concerned {
             let proven_with = self
                 .lock()
@@ -228,16 +228,16 @@ impl Accounts {
     }
 }
 
-/// Proves one account and tells what came of it.
+/// Proves one account and tells what came of it; when to look again.
 pub(super) async fn reconcile<K: Account>(
     account: Arc<DeserializeGuard<K>>,
     context: &Context,
-) -> Action {
+) -> Duration {
     let account = match &account.0 {
         Ok(account) => account,
         Err(invalid) => {
             report_unreadable::<K>(context, &invalid.metadata, &invalid.error).await;
-            return Action::requeue(Duration::from_mins(5));
+            return Duration::from_mins(5);
         }
     };
     let key = account.key();
@@ -276,7 +276,7 @@ pub(super) async fn reconcile<K: Account>(
         tracing::warn!(account = %key, reason = reason.as_str(), "{}", trouble.message);
         publish_if_new(context, account, &former.conditions, &trouble).await;
     }
-    Action::requeue(wait)
+    wait
 }
 
 /// Keeps what a proof has brought, wakes the account's tokens if it makes a difference to them, and says when to prove
