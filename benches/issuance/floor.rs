@@ -1,6 +1,8 @@
 //! The floor: a bare loop that makes only the calls that an issuance needs, with the operator's permissions, clients
 //! and bodies. What is left between it and the operator is what the operator adds.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -101,7 +103,7 @@ impl Floor {
 
         let value = TokenValue::parse(&minted.token)?;
         let issued = self.issued(&attempt, &minted, &value);
-        let secret = render(&attempt.owner, &name, &issued, &value);
+        let secret = render(&attempt.owner, &name, &issued, &BTreeSet::new(), &value);
         let secret = secrets.create(&for_real, &secret).await?;
 
         let me = self
@@ -135,7 +137,7 @@ impl Floor {
         Ok(Attempt {
             at: AttemptRef {
                 number: 1,
-                id: AttemptId::parse(&uuid::Uuid::new_v4().to_string())?,
+                id: AttemptId::fresh(),
             },
             opened_at: now(),
             dialect: Dialect::Current,
@@ -149,6 +151,7 @@ impl Floor {
                 base_url: self.platform.base_url.clone(),
                 user_id: Some(self.user_id.clone()),
             },
+            given_up: vec![],
         })
     }
 

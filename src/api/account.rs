@@ -1,15 +1,17 @@
 //! The two account kinds: where tokens are minted, and with which credential.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::crd::rule;
-use super::{Dialect, GoDuration, UserId};
+use super::{Dialect, GoDuration, TokenId, UserId};
 
 /// The platform that accounts live on unless they say otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://platform.acedata.cloud";
@@ -137,6 +139,10 @@ pub struct AccountSettings {
     pub rate_limit: RateLimit,
     /// Prove each new token with one call before its PlatformToken is Ready.
     pub verify: bool,
+    /// Nobody else makes tokens on this account. Then a token that was made since this was set, that nothing in this
+    /// cluster names and nobody has used, is the rest of a lost answer, and is revoked. Do not set it where people or
+    /// other clusters make tokens on the same account.
+    pub exclusive: bool,
 }
 
 impl Default for AccountSettings {
@@ -146,6 +152,7 @@ impl Default for AccountSettings {
             resync_interval: Duration::from_mins(10).into(),
             rate_limit: RateLimit::default(),
             verify: true,
+            exclusive: false,
         }
     }
 }
@@ -225,10 +232,50 @@ pub struct AccountStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub dialect: Option<Dialect>,
+    /// How many tokens the account has, at the last resync.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenCounts>,
+    /// Tokens that may be ours and that nothing in this cluster names, at most 100: the rest of a lost answer, of a
+    /// POST that a proxy repeated, or of a PlatformToken that went without its finalizer.
+    #[serde(rename = "unclaimedTokenIDs", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
+    pub unclaimed_token_ids: Vec<TokenId>,
     /// `Ready`, and where they apply `Reconciling` and `Stalled`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+impl AccountStatus {
+    /// The most ids of unclaimed tokens that a status bears.
+    pub const MAX_UNCLAIMED: usize = 100;
+}
+
+/// How many tokens an account has.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenCounts {
+    /// All of them.
+    pub upstream: u32,
+    /// Those that a PlatformToken or a generated Secret of this cluster names.
+    pub managed: u32,
+    /// Those that may be ours and that nothing names.
+    pub unclaimed: u32,
+}
+
+/// What was on an exclusive account when it became so: whatever is newer is ours. Kept as an annotation of the account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Baseline {
+    /// The cluster that took it; in a copy of the account it is another's.
+    pub cluster: String,
+    /// The user whose account it was.
+    #[serde(rename = "userID", skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// When the newest token was created.
+    pub created_at: Timestamp,
+    /// The tokens created at that very time.
+    pub ids: BTreeSet<TokenId>,
 }
 
 /// Which of the two kinds an account is.

@@ -46,6 +46,24 @@ impl Owner {
             uid: uid.into(),
         })
     }
+
+    /// The tag that every token of its cluster bears upstream.
+    #[must_use]
+    pub fn cluster_tag(&self) -> String {
+        cluster_tag(&self.cluster)
+    }
+
+    /// The tag that every token of this PlatformToken bears upstream.
+    #[must_use]
+    pub fn uid_tag(&self) -> String {
+        format!("uid={}", self.uid)
+    }
+}
+
+/// The tag that every token of a cluster bears upstream.
+#[must_use]
+pub fn cluster_tag(cluster: &str) -> String {
+    format!("cluster={cluster}")
 }
 
 impl fmt::Display for Owner {
@@ -128,6 +146,9 @@ pub struct Attempt {
     pub owner: Owner,
     /// The account that it mints on.
     pub account: AttemptAccount,
+    /// Tokens that this attempt takes the place of, and that stay owed until they are revoked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<TokenId>,
 }
 
 impl Attempt {
@@ -149,9 +170,9 @@ impl Attempt {
     pub fn tags(&self) -> Vec<String> {
         vec![
             names::OPERATOR.into(),
-            format!("cluster={}", self.owner.cluster),
+            self.owner.cluster_tag(),
             format!("namespace={}", self.owner.namespace),
-            format!("uid={}", self.owner.uid),
+            self.owner.uid_tag(),
             self.tag(),
         ]
     }
@@ -247,6 +268,7 @@ mod tests {
                 base_url: "https://x".into(),
                 user_id: None,
             },
+            given_up: vec![],
         }
     }
 
@@ -254,6 +276,13 @@ mod tests {
     fn an_attempt_reads_back_as_written() {
         let text = serde_json::to_string(&attempt()).unwrap();
         assert_eq!(Attempt::parse(&text).unwrap(), attempt());
+        let given_up = vec![TokenId::parse("t").unwrap()];
+        let heir = Attempt {
+            given_up,
+            ..attempt()
+        };
+        let text = serde_json::to_string(&heir).unwrap();
+        assert_eq!(Attempt::parse(&text).unwrap(), heir);
         let absurd = text.replace("\"number\":3", "\"number\":4294967295");
         assert!(Attempt::parse(&absurd).is_err());
         assert!(AttemptRef::parse("4294967295/x").is_err() && AttemptRef::parse("0/x").is_err());

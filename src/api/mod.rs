@@ -14,11 +14,13 @@ mod token;
 mod value;
 
 pub use account::{
-    AccountKey, AccountKind, AccountSettings, AccountStatus, ClusterPlatformAccount,
+    AccountKey, AccountKind, AccountSettings, AccountStatus, Baseline, ClusterPlatformAccount,
     ClusterPlatformAccountSpec, DEFAULT_BASE_URL, NamespacedSecretKeyRef, PlatformAccount,
-    PlatformAccountSpec, RateLimit, SecretKeyRef,
+    PlatformAccountSpec, RateLimit, SecretKeyRef, TokenCounts,
 };
-pub use attempt::{Attempt, AttemptAccount, AttemptRef, Issued, MalformedRecord, Owner};
+pub use attempt::{
+    Attempt, AttemptAccount, AttemptRef, Issued, MalformedRecord, Owner, cluster_tag,
+};
 pub use crd::{crds, kustomization, to_yaml};
 pub use duration::GoDuration;
 pub use reason::{ConditionType, Reason};

@@ -78,6 +78,12 @@ pub enum Reason {
     VerificationFailed,
     /// The Secret lost the value and the platform does not show it.
     ValueUnavailable,
+    /// Tokens that may be ours are named by nothing in this cluster.
+    Unclaimed,
+    /// Somebody else makes tokens on an account that claims to be exclusive.
+    NotExclusive,
+    /// A record names a token that is another's.
+    NotOurs,
     /// The Kubernetes API failed.
     KubernetesError,
 }
@@ -112,6 +118,9 @@ impl Reason {
             Self::SecretNotWritable => "SecretNotWritable",
             Self::VerificationFailed => "VerificationFailed",
             Self::ValueUnavailable => "ValueUnavailable",
+            Self::Unclaimed => "Unclaimed",
+            Self::NotExclusive => "NotExclusive",
+            Self::NotOurs => "NotOurs",
             Self::KubernetesError => "KubernetesError",
         }
     }

@@ -9,7 +9,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 
 use super::kubernetes::version;
-use crate::api::{Owner, names};
+use crate::api::{Owner, TokenId, names};
 
 /// Namespace and name of a PlatformToken.
 pub(super) type TokenName = (String, String);
@@ -27,6 +27,8 @@ struct Inner {
     owners: HashMap<SecretName, TokenName>,
     /// The Secrets of each owner: name and resourceVersion.
     secrets: HashMap<TokenName, BTreeMap<String, String>>,
+    /// The token that each Secret names.
+    tokens: HashMap<SecretName, TokenId>,
     /// What a list in progress has brought so far; whatever else is known is gone when it ends.
     listing: Option<HashSet<SecretName>>,
     /// The newest resourceVersion seen in any event.
@@ -53,6 +55,7 @@ impl SecretIndex {
             }
             Event::InitDone => {
                 let listed = inner.listing.take().unwrap_or_default();
+                inner.tokens.retain(|name, _| listed.contains(name));
                 let gone: Vec<SecretName> = inner
                     .owners
                     .keys()
@@ -67,6 +70,11 @@ impl SecretIndex {
     /// The Secrets of one PlatformToken: name and resourceVersion.
     pub(super) fn of(&self, token: &TokenName) -> BTreeMap<String, String> {
         self.lock().secrets.get(token).cloned().unwrap_or_default()
+    }
+
+    /// Every token that a Secret names.
+    pub(super) fn token_ids(&self) -> Vec<TokenId> {
+        self.lock().tokens.values().cloned().collect()
     }
 
     /// The newest resourceVersion seen of any Secret.
@@ -93,6 +101,9 @@ impl Inner {
                 .insert(name.1.clone(), version);
             self.owners.insert(name.clone(), owner.clone());
         }
+        if let Some(token_id) = token_of(secret) {
+            self.tokens.insert(name.clone(), token_id);
+        }
         if let Some(listing) = &mut self.listing {
             listing.insert(name);
         }
@@ -100,6 +111,7 @@ impl Inner {
     }
 
     fn remove(&mut self, name: &SecretName) -> Option<TokenName> {
+        self.tokens.remove(name);
         let owner = self.owners.remove(name)?;
         if let Some(secrets) = self.secrets.get_mut(&owner) {
             secrets.remove(&name.1);
@@ -123,6 +135,11 @@ fn name_of(secret: &PartialObjectMeta<Secret>) -> SecretName {
         metadata.namespace.clone().unwrap_or_default(),
         metadata.name.clone().unwrap_or_default(),
     )
+}
+
+/// The token that a Secret names.
+pub(super) fn token_of(secret: &PartialObjectMeta<Secret>) -> Option<TokenId> {
+    TokenId::parse(secret.metadata.annotations.as_ref()?.get(names::TOKEN_ID)?).ok()
 }
 
 /// The PlatformToken that a Secret names as its owner. A Secret cannot point into another namespace.

@@ -107,14 +107,15 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
 async fn settle(executor: &mut Executor<'_>, snapshot: &mut Snapshot) -> Settled {
     let context = executor.context;
     for _ in 0..MAX_STEPS {
-        let step = match plan(snapshot, context.clock.now()) {
+        let begun = context.clock.now();
+        let step = match plan(snapshot, begun) {
             Next::Step(step) => step,
             Next::Settled(settled) => return settled,
         };
         tracing::debug!(step = step.name(), "taking a step");
         let outcome = executor.execute(&step, snapshot).await;
         context.telemetry.step(step.name());
-        snapshot.fold(step, outcome, context.clock.now());
+        snapshot.fold(step, outcome, begun);
     }
     let text = format!("no rest after {MAX_STEPS} steps; please report this");
     let trouble = Trouble::stalled(Reason::KubernetesError, text);

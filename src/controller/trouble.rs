@@ -1,9 +1,10 @@
-//! What a failure means: the one place where errors become a reason, a message and a reaction.
+//! What the outside says, in the words of the rules: the one place where errors become a reason, a message and a
+//! reaction, and where a row becomes a listed token.
 
 use super::kubernetes::KubeError;
 use crate::api::Reason;
-use crate::plan::Trouble;
-use crate::platform::{Error, PAUSE};
+use crate::plan::{Listed, Trouble};
+use crate::platform::{Error, PAUSE, Row};
 
 /// What a failed call to the platform means. `doing` completes "…: `error`".
 pub(crate) fn of_platform(doing: &str, error: &Error) -> Trouble {
@@ -32,6 +33,19 @@ pub(crate) fn of_platform(doing: &str, error: &Error) -> Trouble {
             Reason::BrokenAnswer,
             text("; check that baseURL names the platform, and proxies on the way"),
         ),
+    }
+}
+
+impl From<Row> for Listed {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            user_id: row.user_id,
+            value: row.token,
+            tags: row.tags,
+            created_at: row.created_at,
+            used: row.used_at.is_some(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the user is told of an account.
 
 use super::report::{Told, conditions};
-use super::{Identity, Moment, Trouble};
+use super::{Identity, Moment, Stock, Trouble};
 use crate::api::{AccountStatus, Reason};
 
 /// What came of proving an account.
@@ -13,6 +13,7 @@ pub fn report_account(
     former: &AccountStatus,
     proof: &Proof,
     warning: Option<&str>,
+    stock: Option<&Stock>,
     generation: Option<i64>,
     now: Moment,
 ) -> AccountStatus {
@@ -43,6 +44,9 @@ pub fn report_account(
         }
         Err(trouble) => Err(trouble),
     };
+    if let Some(stock) = stock {
+        status.count(stock);
+    }
     status.conditions = conditions(&former.conditions, now_is, generation, now);
     status
 }

@@ -1,11 +1,13 @@
 //! How the outcome of a step changes what is known.
 
+use std::collections::BTreeSet;
+
 use super::snapshot::{Fate, OpenAttempt, Snapshot};
 use super::{Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
-use crate::api::{Dialect, Issued, Reason, TokenId, names};
+use crate::api::{Attempt, Dialect, Issued, Reason, TokenId, names};
 
 impl Snapshot {
-    /// Takes in what came of a step.
+    /// Takes in what came of a step that was begun at `now`.
     pub fn fold(&mut self, step: Step, outcome: Outcome, now: Moment) {
         match (step, outcome) {
             (_, Outcome::Failed(trouble)) => self.run.trouble = Some(trouble),
@@ -21,26 +23,53 @@ impl Snapshot {
             (Step::ReadSecret { name }, Outcome::Secret(facts)) => {
                 self.secrets.insert(name, facts);
             }
-            (Step::Hold(_), Outcome::Held { resource_version }) => self.hold(resource_version),
+            (Step::Hold(_), Outcome::Held { resource_version }) => self.hold(resource_version, now),
             (Step::Open(attempt), Outcome::Opened { resource_version }) => {
-                self.hold(resource_version);
-                self.memory.attempt = Some(OpenAttempt {
+                self.hold(resource_version, now);
+                self.token.attempt = Ok(Some(attempt.clone()));
+                let opened = OpenAttempt {
                     attempt,
-                    seen: now.elapsed,
+                    seen: now,
                     fate: Fate::Unsent,
-                });
-            }
-            (Step::Mint(_), Outcome::Minted(minted)) => self.decide_fate(Fate::Minted(minted)),
-            (Step::FindMinted(attempt), Outcome::Found { kept, others }) => {
-                for other in others {
-                    let text = format!(
-                        "Attempt {} made more than one token: {other} is not used and stays on the account until it is \
-                         revoked there",
-                        attempt.at.id
-                    );
-                    self.note_warning(Reason::CreateOutcomeUnknown, text);
+                    others: BTreeSet::new(),
+                };
+                if let Some(former) = self.memory.attempt.replace(opened) {
+                    self.memory.surplus.extend(former.debts());
                 }
+            }
+            (Step::Look, Outcome::Current) => self.run.proven = Some(now),
+            (Step::Look, Outcome::TokenGone) => self.run.gone = true,
+            (step @ (Step::Mint(_) | Step::FindMinted(_)), outcome) => {
+                self.fold_attempt(step, outcome, now);
+            }
+            (Step::Recover(issued), Outcome::Recovered(recovery)) => {
+                match &recovery {
+                    Recovery::Value(value) => self.memory.held = Some(value.clone()),
+                    Recovery::Gone => self.settle(issued.token_id),
+                    Recovery::Withheld => {}
+                }
+                self.run.recovery = Some(recovery);
+            }
+            (Step::Revoke { token_id, .. }, outcome) => self.fold_revocation(token_id, outcome),
+            (Step::Verify { issued, .. }, Outcome::Verified) => {
+                self.memory.verified = Some(issued.hash);
+            }
+            (Step::LiftFinalizer, Outcome::Lifted) => {
+                self.token.finalizers.retain(|f| f != names::FINALIZER);
+            }
+            (step, outcome) => self.fold_mismatch(&step, &outcome),
+        }
+    }
+
+    /// What became of the POST of the open attempt.
+    fn fold_attempt(&mut self, step: Step, outcome: Outcome, now: Moment) {
+        match (step, outcome) {
+            (Step::Mint(_), Outcome::Minted(minted)) => self.decide_fate(Fate::Minted(minted)),
+            (Step::FindMinted(_), Outcome::Found { kept, others }) => {
                 self.decide_fate(Fate::Minted(kept));
+                if let Some(open) = &mut self.memory.attempt {
+                    open.others.extend(others);
+                }
             }
             // What the answer withholds, the list may show.
             (Step::Mint(attempt), Outcome::MintedWithheld(_))
@@ -48,8 +77,9 @@ impl Snapshot {
             {
                 self.decide_fate(Fate::Unknown { searched: None });
             }
-            (Step::Mint(_) | Step::FindMinted(_), Outcome::MintedWithheld(token_id)) => {
-                self.decide_fate(Fate::Withheld(token_id));
+            (Step::Mint(_) | Step::FindMinted(_), Outcome::MintedWithheld(ids)) => {
+                self.memory.lost = self.memory.lost.saturating_add(1);
+                self.decide_fate(Fate::Withheld(ids));
             }
             (Step::Mint(_), Outcome::NotMinted(trouble)) => {
                 self.decide_fate(Fate::Void);
@@ -65,35 +95,41 @@ impl Snapshot {
                     searched: Some(now.elapsed),
                 });
             }
-            (Step::Recover(_), Outcome::Recovered(recovery)) => {
-                if let Recovery::Value(value) = &recovery {
-                    self.memory.held = Some(value.clone());
-                }
-                self.run.recovery = Some(recovery);
+            (Step::FindMinted(attempt), Outcome::Suspects(ids)) => {
+                self.decide_fate(Fate::Unknown {
+                    searched: Some(now.elapsed),
+                });
+                self.note_suspects(&attempt, &ids);
             }
-            (Step::Revoke { token_id, .. }, Outcome::Revoked) => {
+            (step, outcome) => self.fold_mismatch(&step, &outcome),
+        }
+    }
+
+    /// What came of revoking a token.
+    fn fold_revocation(&mut self, token_id: TokenId, outcome: Outcome) {
+        match outcome {
+            Outcome::Revoked => {
                 self.note_revoked(token_id);
             }
-            (Step::Revoke { token_id, .. }, Outcome::RevokeUnknown(trouble)) => {
+            Outcome::NotOurs => {
+                let text = format!(
+                    "A record of this PlatformToken names token {token_id}, which is not its: it was left alone"
+                );
+                self.note_warning(Reason::NotOurs, text);
+                self.settle(token_id);
+            }
+            Outcome::RevokeUnknown(trouble) => {
                 self.memory.revoke_unknown.insert(token_id);
                 self.run.trouble = Some(trouble);
             }
             // A DELETE of ours whose answer was lost has taken effect: the token does not know itself any more.
-            (Step::Revoke { token_id, .. }, Outcome::SelfUnknown)
-                if self.memory.revoke_unknown.contains(&token_id) =>
-            {
+            Outcome::SelfUnknown if self.memory.revoke_unknown.contains(&token_id) => {
                 self.note_revoked(token_id);
             }
-            (Step::Revoke { token_id, .. }, Outcome::SelfUnknown | Outcome::SelfRefused) => {
+            Outcome::SelfUnknown | Outcome::SelfRefused => {
                 self.memory.self_refused.insert(token_id);
             }
-            (Step::Verify { issued, .. }, Outcome::Verified) => {
-                self.memory.verified = Some(issued.hash);
-            }
-            (Step::LiftFinalizer, Outcome::Lifted) => {
-                self.token.finalizers.retain(|f| f != names::FINALIZER);
-            }
-            (step, outcome) => self.fold_mismatch(&step, &outcome),
+            outcome => self.run.trouble = Some(mismatch("revoke", &outcome)),
         }
     }
 
@@ -118,6 +154,7 @@ impl Snapshot {
                 Step::Store {
                     name,
                     issued,
+                    given_up,
                     value,
                     because,
                     ..
@@ -137,6 +174,7 @@ impl Snapshot {
                     deleting: false,
                     held: true,
                     issued: Some(issued),
+                    given_up,
                     value: Some(value),
                     whole: true,
                 };
@@ -157,21 +195,29 @@ impl Snapshot {
     }
 
     fn fold_mismatch(&mut self, step: &Step, outcome: &Outcome) {
-        let text = format!(
-            "step {} cannot come to {outcome:?}; please report this",
-            step.name()
-        );
-        self.run.trouble = Some(Trouble::transient(Reason::KubernetesError, text));
+        self.run.trouble = Some(mismatch(step.name(), outcome));
     }
 
     fn note_revoked(&mut self, token_id: TokenId) {
         let text = format!("Revoked platform token {token_id}");
         self.run.notes.push(Note::normal(Reason::Revoked, text));
+        self.settle(token_id);
+    }
+
+    /// There is nothing left to be done about this token.
+    fn settle(&mut self, token_id: TokenId) {
+        self.memory.surplus.retain(|debt| debt.token_id != token_id);
+        if let Some(open) = &mut self.memory.attempt
+            && matches!(&open.fate, Fate::Minted(minted) if minted.token_id == token_id)
+        {
+            open.fate = Fate::Void;
+        }
         self.memory.revoked.insert(token_id);
     }
 
-    fn hold(&mut self, resource_version: String) {
+    fn hold(&mut self, resource_version: String, now: Moment) {
         self.token.resource_version = resource_version;
+        self.run.proven = Some(now);
         if !self.token.is_held() {
             self.token.finalizers.push(names::FINALIZER.into());
         }
@@ -190,8 +236,7 @@ impl Snapshot {
                 format!("Created platform token {id} and stored it in Secret {secret}")
             }
             Reason::Replaced => format!(
-                "Created platform token {id} in place of one that was gone upstream with its value, and stored it in \
-                 Secret {secret}"
+                "Created platform token {id} in place of one whose value was lost, and stored it in Secret {secret}"
             ),
             Reason::Moved => format!("Moved platform token {id} to Secret {secret}"),
             _ => format!(
@@ -201,6 +246,20 @@ impl Snapshot {
         self.run.notes.push(Note::normal(because, text));
     }
 
+    fn note_suspects(&mut self, attempt: &Attempt, ids: &[TokenId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let shown: Vec<&str> = ids.iter().take(20).map(TokenId::as_str).collect();
+        let text = format!(
+            "Attempt {} may have made one of these tokens, which nobody uses: {}; they are listed in the status of the \
+             account, revoke them there if no one else needs them",
+            attempt.at.id,
+            shown.join(", ")
+        );
+        self.note_warning(Reason::CreateOutcomeUnknown, text);
+    }
+
     pub(super) fn note_warning(&mut self, reason: Reason, text: String) {
         self.run.notes.push(Note {
             warning: true,
@@ -208,4 +267,9 @@ impl Snapshot {
             text,
         });
     }
+}
+
+fn mismatch(step: &str, outcome: &Outcome) -> Trouble {
+    let text = format!("step {step} cannot come to {outcome:?}; please report this");
+    Trouble::transient(Reason::KubernetesError, text)
 }

@@ -1,19 +1,25 @@
 //! The rules of a PlatformToken that lives: exactly one token stands behind exactly one Secret.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 
+use super::debts::{Debt, debts, revoke, surplus};
 use super::report::{is_ready, whole_seconds};
-use super::retire::{Debt, revoke};
 use super::{
-    Fate, Halt, Moment, OpenAttempt, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step,
-    Trouble,
+    Fate, Halt, Minted, Moment, OpenAttempt, OwnSecret, Plan, Recovery, SecretFacts, Snapshot,
+    Step, Trouble,
 };
-use crate::api::{Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason, names};
+use crate::api::{
+    Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason, TokenId, TokenValue, names,
+};
 
 /// A POST is not sent any more when its attempt has been open for so long.
 const POST_WITHIN: Duration = Duration::from_secs(15);
+
+/// A Secret is not written any more when the PlatformToken was proven so long ago.
+const STORE_WITHIN: Duration = Duration::from_secs(15);
 
 /// After this time a POST that was in flight elsewhere has ended: 15 s to be sent, 20 s to be answered, and a margin.
 const POST_ENDED: Duration = Duration::from_secs(45);
@@ -40,6 +46,9 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if let Some(step) = read_secrets(s) {
         return Ok(Some(step));
     }
+    if let Some(debt) = superseded(s) {
+        return revoke(s, debt);
+    }
     if let SecretFacts::Foreign { whose } = s.wanted() {
         return Err(foreign_secret(&s.token.secret_name, whose));
     }
@@ -60,8 +69,23 @@ fn is_settled_in_cache(s: &Snapshot) -> bool {
         && is_ready(status)
         && status.secret_name.as_ref() == Some(&s.token.secret_name)
         && s.open_attempt().is_none()
+        && s.memory.holds_nothing()
         && s.token.is_held()
         && s.token.attempt.is_ok()
+}
+
+/// A token that this process alone knows of, and that no Secret will ever hold. A POST that is due goes first.
+fn superseded(s: &Snapshot) -> Option<Debt> {
+    let due = s
+        .open_attempt()
+        .is_some_and(|open| matches!(open.fate, Fate::Unsent));
+    let known = |debt: &Debt| {
+        s.memory
+            .surplus
+            .iter()
+            .any(|one| one.token_id == debt.token_id)
+    };
+    surplus(s).find(|debt| !due && known(debt))
 }
 
 /// What only the cache knows is read live before anything rests on it.
@@ -108,49 +132,47 @@ fn mint(s: &Snapshot, now: Moment) -> Plan {
             base_url: identity.base_url.clone(),
             user_id: identity.user_id.clone(),
         },
+        given_up: given_up(s),
     })))
+}
+
+/// What a new attempt takes the place of: tokens whose value cannot be had.
+fn given_up(s: &Snapshot) -> Vec<TokenId> {
+    let mut ids: BTreeSet<TokenId> = BTreeSet::new();
+    if let Some(attempt) = s.recorded_attempt() {
+        ids.extend(attempt.given_up.iter().cloned());
+    }
+    if let Some(open) = s.open_attempt() {
+        ids.extend(open.attempt.given_up.iter().cloned());
+        ids.extend(open.debts().into_iter().map(|debt| debt.token_id));
+    }
+    ids.extend(s.present().map(|issued| issued.token_id));
+    ids.retain(|id| !s.memory.revoked.contains(id));
+    ids.into_iter().collect()
 }
 
 /// An attempt is open: send its POST if that is still to be done, store what it made, or find out.
 fn finish(s: &Snapshot, open: &OpenAttempt, now: Moment) -> Plan {
     match &open.fate {
-        Fate::Unsent if now.elapsed.saturating_sub(open.seen) < POST_WITHIN => {
+        Fate::Unsent if now.since(open.seen) < POST_WITHIN => {
             Ok(Some(Step::Mint(open.attempt.clone())))
         }
         Fate::Unsent | Fate::Void => mint(s, now),
-        Fate::Minted(minted) => {
-            let issued = Issued {
-                attempt: open.attempt.at.clone(),
-                token_id: minted.token_id.clone(),
-                hash: minted.value.hash(),
-                issued_at: whole_seconds(minted.created_at),
-                base_url: open.attempt.account.base_url.clone(),
-                user_id: minted.user_id.clone(),
-            };
-            if let SecretFacts::Own(own) = s.wanted()
-                && own.deleting
-            {
-                return release(s, own);
+        Fate::Minted(minted) => store_minted(s, open, minted, now),
+        Fate::Withheld(ids) => {
+            // Another process may have the value, and store it yet.
+            let wait = ended(s, open).saturating_sub(now.elapsed);
+            if wait.is_zero() {
+                return mint(s, now);
             }
-            Ok(Some(Step::Store {
-                name: s.token.secret_name.clone(),
-                issued,
-                value: minted.value.clone(),
-                over: over(s),
-                because: if s.present().is_some() {
-                    Reason::Replaced
-                } else {
-                    Reason::Issued
-                },
-            }))
-        }
-        Fate::Withheld(token_id) => {
             let text = format!(
-                "attempt {} made token {token_id}, and the platform does not show its value; delete this \
-                 PlatformToken, which revokes it, and create it anew",
-                open.attempt.at.id
+                "attempt {} made token {}, and the platform does not show its value; a new attempt takes its place {}, \
+                 then it is revoked",
+                open.attempt.at.id,
+                shown(ids),
+                at_end(s, open)
             );
-            Err(Trouble::stalled(Reason::ValueUnavailable, text).into())
+            Err(Trouble::waiting(wait, Reason::ValueUnavailable, text).into())
         }
         Fate::Unknown { searched } => match find_out(s, open, *searched, now)? {
             Some(step) => Ok(Some(step)),
@@ -159,41 +181,117 @@ fn finish(s: &Snapshot, open: &OpenAttempt, now: Moment) -> Plan {
     }
 }
 
-/// The POST of this attempt may have made a token: look for it by its tag, and give it up only when a POST in flight
-/// elsewhere must have ended. `None`: there is nothing more to be found.
+/// The value is in our hands: it goes into the Secret. A token of an older attempt in it is revoked first, while its
+/// value is at hand.
+fn store_minted(s: &Snapshot, open: &OpenAttempt, minted: &Minted, now: Moment) -> Plan {
+    let older = s.present().map(|issued| issued.token_id);
+    let older = debts(s)
+        .into_iter()
+        .find(|debt| Some(&debt.token_id) == older.as_ref() && debt.value.is_some());
+    if let Some(debt) = older {
+        return revoke(s, debt);
+    }
+    if let SecretFacts::Own(own) = s.wanted()
+        && own.deleting
+    {
+        return release(s, own);
+    }
+    let issued = Issued {
+        attempt: open.attempt.at.clone(),
+        token_id: minted.token_id.clone(),
+        hash: minted.value.hash(),
+        issued_at: whole_seconds(minted.created_at),
+        base_url: open.attempt.account.base_url.clone(),
+        user_id: minted.user_id.clone(),
+    };
+    let because = if s.present().is_some() {
+        Reason::Replaced
+    } else {
+        Reason::Issued
+    };
+    let (given_up, value) = (open.others.clone(), minted.value.clone());
+    Ok(Some(store(s, issued, given_up, value, because, now)))
+}
+
+/// Writes the wanted Secret, if the PlatformToken was proven to be as we know it just now: another process may have
+/// superseded the attempt, and a PlatformToken that is gone has nobody to revoke what its Secret holds.
+fn store(
+    s: &Snapshot,
+    issued: Issued,
+    given_up: BTreeSet<TokenId>,
+    value: TokenValue,
+    because: Reason,
+    now: Moment,
+) -> Step {
+    if s.run.proven.is_none_or(|at| now.since(at) >= STORE_WITHIN) {
+        return Step::Look;
+    }
+    Step::Store {
+        name: s.token.secret_name.clone(),
+        issued,
+        given_up,
+        value,
+        over: over(s),
+        because,
+    }
+}
+
+/// The POST of this attempt may have made a token: look upstream, and give it up only when a POST in flight elsewhere
+/// must have ended. `None`: there is nothing more to be found.
 pub(super) fn find_out(
     s: &Snapshot,
     open: &OpenAttempt,
     searched: Option<Duration>,
     now: Moment,
 ) -> Plan {
-    // Where outcomes stay unknown, each new attempt may cost a token: the waits grow.
-    let ended = open.seen + POST_ENDED * (1 << s.memory.lost.saturating_sub(1).min(4));
-    let id = &open.attempt.at.id;
-    let wait = |text: String| {
-        let left = ended.saturating_sub(now.elapsed);
-        Halt::Trouble(Trouble::waiting(left, Reason::CreateOutcomeUnknown, text))
-    };
-    match open.attempt.dialect {
-        Dialect::Current => {
-            let account = &open.attempt.account;
-            let what = format!("attempt {id}, which may have made a token,");
-            s.identity_of(&what, &account.base_url, account.user_id.as_ref())?;
-            match searched {
-                Some(at) if at >= ended => Ok(None),
-                Some(_) if now.elapsed < ended => Err(wait(format!(
-                    "whether attempt {id} made a token is not known yet: none is listed so far; looking again, then a \
-                     new attempt begins"
-                ))),
-                _ => Ok(Some(Step::FindMinted(open.attempt.clone()))),
-            }
-        }
-        Dialect::Documented if now.elapsed < ended => Err(wait(format!(
-            "whether attempt {id} made a token is not known, and the platform does not tell who made one: a new attempt \
-             begins soon; an unused token may stay on the account"
-        ))),
-        Dialect::Documented => Ok(None),
+    let (id, account) = (&open.attempt.at.id, &open.attempt.account);
+    let ended = ended(s, open);
+    let over = now.elapsed >= ended;
+    if searched.is_some_and(|at| at >= ended) {
+        return Ok(None);
     }
+    let tagged = open.attempt.dialect == Dialect::Current;
+    if over || (tagged && searched.is_none()) {
+        let what = format!("attempt {id}, which may have made a token,");
+        let identity = s.identity_of(&what, &account.base_url, account.user_id.as_ref());
+        return match identity {
+            // Where nobody else mints, the account finds what nobody claims.
+            Ok(identity) if !tagged && identity.exclusive => Ok(None),
+            Ok(_) => Ok(Some(Step::FindMinted(open.attempt.clone()))),
+            // There is nothing to find, only something to tell; nobody has to wait for that.
+            Err(Halt::Trouble(_)) if !tagged && s.token.deleting => Ok(None),
+            Err(halt) => Err(halt),
+        };
+    }
+    let found = if tagged {
+        "none is listed so far"
+    } else {
+        "the platform does not tell who made one"
+    };
+    let text = format!(
+        "whether attempt {id} made a token is not known yet: {found}; looking again {}, then a new attempt begins",
+        at_end(s, open)
+    );
+    let wait = ended.saturating_sub(now.elapsed);
+    Err(Trouble::waiting(wait, Reason::CreateOutcomeUnknown, text).into())
+}
+
+/// When a POST of this attempt must have ended, on our monotonic clock. Where outcomes stay unknown, each new attempt may
+/// cost a token: the waits grow.
+fn ended(s: &Snapshot, open: &OpenAttempt) -> Duration {
+    open.seen.elapsed + POST_ENDED * (1 << s.memory.lost.saturating_sub(1).min(4))
+}
+
+/// The same for people, as the end of a clause.
+fn at_end(s: &Snapshot, open: &OpenAttempt) -> String {
+    let wait = ended(s, open).saturating_sub(open.seen.elapsed);
+    let wall = open.seen.wall.checked_add(wait).unwrap_or(open.seen.wall);
+    format!("at {}", whole_seconds(wall))
+}
+
+fn shown(ids: &[TokenId]) -> String {
+    let ids: Vec<&str> = ids.iter().map(TokenId::as_str).collect();
+    ids.join(", ")
 }
 
 /// A token was issued: its value is in the wanted Secret, it answers, and no other Secret holds it.
@@ -204,7 +302,7 @@ fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
             if let Some(step) = verify(s, own, issued) {
                 return Ok(Some(step));
             }
-            tidy(s, issued)
+            tidy(s)
         }
         _ => restore(s, issued, now),
     }
@@ -225,20 +323,24 @@ fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
         } else {
             Reason::Repaired
         };
-        return Ok(Some(Step::Store {
-            name: name.clone(),
-            issued: issued.clone(),
+        let given_up = match s.wanted() {
+            SecretFacts::Own(own) => own.given_up.clone(),
+            _ => BTreeSet::new(),
+        };
+        return Ok(Some(store(
+            s,
+            issued.clone(),
+            given_up,
             value,
-            over: over(s),
             because,
-        }));
+            now,
+        )));
     }
     let what = format!(
         "Secret {name} lost the value of token {}, which",
         issued.token_id
     );
     s.identity_of(&what, &issued.base_url, Some(&issued.user_id))?;
-    let lost = |text: String| Halt::Trouble(Trouble::stalled(Reason::ValueUnavailable, text));
     match &s.run.recovery {
         None => Ok(Some(Step::Recover(issued.clone()))),
         Some(Recovery::Gone) if now.wall.duration_since(issued.issued_at) < LISTED_WITHIN => {
@@ -249,12 +351,8 @@ fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
             let wait = Duration::from_mins(1);
             Err(Trouble::waiting(wait, Reason::ValueUnavailable, text).into())
         }
-        Some(Recovery::Gone) => mint(s, now),
-        Some(Recovery::Value(_) | Recovery::Withheld) => Err(lost(format!(
-            "Secret {name} lost the value of token {}, and the platform does not show it; put the value back, or delete \
-             this PlatformToken and create it anew",
-            issued.token_id
-        ))),
+        // Beyond recovery: a new token takes its place, then it is revoked.
+        Some(Recovery::Gone | Recovery::Value(_) | Recovery::Withheld) => mint(s, now),
     }
 }
 
@@ -275,27 +373,15 @@ fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
     })
 }
 
-/// Secrets of other names go; an older token that one still holds is revoked first.
-fn tidy(s: &Snapshot, issued: &Issued) -> Plan {
-    let Some((name, stray)) = s.strays().next() else {
-        return Ok(None);
-    };
-    if let (Some(old), Some(value)) = (&stray.issued, &stray.value)
-        && old.token_id != issued.token_id
-        && old.hash == value.hash()
-        && !s.memory.revoked.contains(&old.token_id)
-        && !s.credentials.contains(&old.hash)
-    {
-        let debt = Debt {
-            token_id: old.token_id.clone(),
-            base_url: old.base_url.clone(),
-            user_id: Some(old.user_id.clone()),
-            value: Some(value.clone()),
-        };
+/// One token, one Secret: every other token is revoked, then Secrets of other names go.
+fn tidy(s: &Snapshot) -> Plan {
+    if let Some(debt) = surplus(s).next() {
         return revoke(s, debt);
     }
-    let (name, version) = (name.clone(), stray.version.clone());
-    Ok(Some(Step::Remove { name, version }))
+    Ok(s.strays().next().map(|(name, stray)| Step::Remove {
+        name: name.clone(),
+        version: stray.version.clone(),
+    }))
 }
 
 /// Lets a deleted Secret go; its value is remembered, and it is written anew. One that others keep has to wait for them.

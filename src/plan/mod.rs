@@ -5,12 +5,15 @@
 //! the end into the status. So a run reads as a conversation, and each rule is tested as a table.
 //!
 //! - `issue`: the rules of a PlatformToken that lives: mint, store, verify, repair, move.
-//! - `retire`: the rules of one that is being deleted: revoke, then let go.
+//! - `retire`: the rules of one that is being deleted: revoke, then let go. `debts`: what there is to revoke.
+//! - `stock`: which tokens of an account are ours, and which may be and are named by nothing.
+//! - `upstream`: what the platform's lists tell of an attempt.
 //! - `snapshot`: what is known. `fold`: how the outcome of a step changes it.
 //! - `secret`: what a generated Secret looks like, and how one is read back.
 //! - `report`: conditions and status. `trouble`: what stands in the way and how to react.
 
 mod account;
+mod debts;
 mod fold;
 mod issue;
 mod report;
@@ -18,18 +21,23 @@ mod retire;
 mod secret;
 mod snapshot;
 mod step;
+mod stock;
 mod trouble;
+mod upstream;
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
 pub use account::{Proof, report_account};
+pub use debts::{Debt, Evidence};
 pub use report::{report, report_invalid};
 pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
 pub use snapshot::{AccountFacts, Fate, Identity, Memory, OpenAttempt, Snapshot, TokenFacts};
 pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
+pub use stock::{Claims, Stock, Stocktaking, Unclaimed, baseline, take_stock};
 pub use trouble::{Reaction, Trouble, backoff};
+pub use upstream::{Listed, claim, suspects};
 
 /// A moment, on the two clocks that rules need.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +48,17 @@ pub struct Moment {
     pub elapsed: Duration,
 }
 
+impl Moment {
+    /// How long it is since then, on whichever clock says more: one of them stands still while a machine sleeps.
+    fn since(self, then: Self) -> Duration {
+        let wall = Duration::try_from(self.wall.duration_since(then.wall)).unwrap_or_default();
+        self.elapsed.saturating_sub(then.elapsed).max(wall)
+    }
+}
+
 /// What to do next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Next {
     /// Take this step, fold its outcome, ask again.
     Step(Step),
@@ -80,12 +97,12 @@ pub fn plan(snapshot: &Snapshot, now: Moment) -> Next {
     let planned = match &snapshot.run.trouble {
         Some(trouble) => Err(Halt::Trouble(trouble.clone())),
         None if snapshot.run.stale => Err(Halt::Silent),
-        None if snapshot.token.deleting => retire::plan(snapshot, now),
+        None if snapshot.token.deleting || snapshot.run.gone => retire::plan(snapshot, now),
         None => issue::plan(snapshot, now),
     };
     let (verdict, requeue) = match planned {
         Ok(Some(step)) => return Next::Step(step),
-        Ok(None) if snapshot.token.deleting => (Verdict::Gone, None),
+        Ok(None) if snapshot.token.deleting || snapshot.run.gone => (Verdict::Gone, None),
         Ok(None) => (Verdict::Ready, None),
         Err(Halt::Silent) => (Verdict::Silent, Some(LOOK_AGAIN)),
         Err(Halt::Trouble(trouble)) => {

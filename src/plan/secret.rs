@@ -1,12 +1,12 @@
 //! What a generated Secret looks like, and how one is read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{Issued, Owner, TokenHash, TokenValue, names};
+use crate::api::{Issued, Owner, TokenHash, TokenId, TokenValue, names};
 
 /// What to do about a Secret that is not ours.
 const RENAME: &str = "set spec.secret.name to a name that is free";
@@ -41,6 +41,8 @@ pub struct OwnSecret {
     pub held: bool,
     /// What its annotations record.
     pub issued: Option<Issued>,
+    /// Other tokens of the same attempt, which its annotations record as owed.
+    pub given_up: BTreeSet<TokenId>,
     /// The value with the recorded hash, if either key holds it still.
     pub value: Option<TokenValue>,
     /// It is exactly as we write it.
@@ -77,8 +79,19 @@ impl Version {
 
 /// The Secret of a token. The finalizer keeps its value until the token is revoked or stored anew.
 #[must_use]
-pub fn render(owner: &Owner, name: &str, issued: &Issued, value: &TokenValue) -> Secret {
-    frame(owner, name, issued.annotations(), value.expose())
+pub fn render(
+    owner: &Owner,
+    name: &str,
+    issued: &Issued,
+    given_up: &BTreeSet<TokenId>,
+    value: &TokenValue,
+) -> Secret {
+    let mut record = issued.annotations();
+    if !given_up.is_empty() {
+        let ids: Vec<&str> = given_up.iter().map(TokenId::as_str).collect();
+        record.insert(names::GIVEN_UP, ids.join(","));
+    }
+    frame(owner, name, record, value.expose())
 }
 
 /// A Secret of the same name, keys and size for a dry run, when there is no token yet.
@@ -134,6 +147,12 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
     let nothing = BTreeMap::new();
     let annotations = secret.metadata.annotations.as_ref().unwrap_or(&nothing);
     let issued = Issued::from_annotations(annotations);
+    let given_up: BTreeSet<TokenId> = annotations
+        .get(names::GIVEN_UP)
+        .into_iter()
+        .flat_map(|ids| ids.split(','))
+        .filter_map(|id| TokenId::parse(id).ok())
+        .collect();
     let recorded = issued.as_ref().map(|issued| &issued.hash);
     let value = [recorded, known]
         .into_iter()
@@ -174,7 +193,8 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
     }
     let whole = match (&issued, &value) {
         (Some(issued), Some(value)) => {
-            value.hash() == issued.hash && includes(secret, &render(owner, name, issued, value))
+            value.hash() == issued.hash
+                && includes(secret, &render(owner, name, issued, &given_up, value))
         }
         _ => false,
     };
@@ -183,6 +203,7 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
         deleting: secret.metadata.deletion_timestamp.is_some(),
         held: is_held(secret),
         issued,
+        given_up,
         value,
         whole,
     }))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::debts::{Debt, Evidence};
 use super::step::bound;
 use super::{Minted, Moment, Note, OwnSecret, Recovery, SecretFacts, Trouble};
 use crate::api::{
@@ -84,6 +85,8 @@ pub struct Identity {
     pub credential: TokenHash,
     /// Whether new tokens are proven before they are Ready.
     pub verify: bool,
+    /// Nobody else mints on this account.
+    pub exclusive: bool,
 }
 
 /// What one process remembers of a PlatformToken. Losing it loses no token: a crash does just that.
@@ -91,11 +94,13 @@ pub struct Identity {
 pub struct Memory {
     /// The attempt with the highest number seen, and what this process knows of it.
     pub attempt: Option<OpenAttempt>,
+    /// Tokens that this process holds of attempts which another process has superseded.
+    pub surplus: Vec<Debt>,
     /// A value that no Secret holds at the moment.
     pub held: Option<TokenValue>,
     /// The value that has answered since it was stored.
     pub verified: Option<TokenHash>,
-    /// Tokens that are known to be revoked.
+    /// Tokens that are known to be revoked, or that turned out not to be ours.
     pub revoked: BTreeSet<TokenId>,
     /// Tokens that could not revoke themselves.
     pub self_refused: BTreeSet<TokenId>,
@@ -112,10 +117,46 @@ pub struct Memory {
 pub struct OpenAttempt {
     /// The attempt.
     pub attempt: Attempt,
-    /// When this process first saw it, on its own monotonic clock.
-    pub seen: Duration,
+    /// When this process first saw it, or was about to open it.
+    pub seen: Moment,
     /// What became of its POST.
     pub fate: Fate,
+    /// What else the POST made: given up once one token is stored.
+    pub others: BTreeSet<TokenId>,
+}
+
+impl Memory {
+    /// Whether no token is known to this process alone.
+    pub(super) fn holds_nothing(&self) -> bool {
+        let open = self.attempt.as_ref();
+        self.surplus.is_empty() && open.is_none_or(|open| open.debts().is_empty())
+    }
+}
+
+impl OpenAttempt {
+    /// What it is known to have made.
+    pub(super) fn debts(&self) -> Vec<Debt> {
+        let account = &self.attempt.account;
+        let debt = |token_id: &TokenId| Debt {
+            token_id: token_id.clone(),
+            base_url: account.base_url.clone(),
+            user_id: account.user_id.clone(),
+            value: None,
+            evidence: Evidence::Seen,
+        };
+        let made = match &self.fate {
+            Fate::Minted(minted) => vec![Debt {
+                user_id: Some(minted.user_id.clone()),
+                value: Some(minted.value.clone()),
+                ..debt(&minted.token_id)
+            }],
+            Fate::Withheld(ids) => ids.iter().map(debt).collect(),
+            Fate::Unsent | Fate::Void | Fate::Unknown { .. } => vec![],
+        };
+        made.into_iter()
+            .chain(self.others.iter().map(debt))
+            .collect()
+    }
 }
 
 /// What became of an attempt's POST, as far as this process knows.
@@ -127,8 +168,8 @@ pub enum Fate {
     Void,
     /// The POST made this token.
     Minted(Minted),
-    /// The POST made this token, and the platform does not show its value.
-    Withheld(TokenId),
+    /// The POST made tokens, and the platform does not show their values.
+    Withheld(Vec<TokenId>),
     /// The POST may have made a token.
     Unknown {
         /// When we last looked upstream and found none, on our monotonic clock.
@@ -143,6 +184,10 @@ pub enum Fate {
     reason = "facts that are independent of each other"
 )]
 pub struct Run {
+    /// When the PlatformToken was last proven to be as it was read.
+    pub proven: Option<Moment>,
+    /// The PlatformToken is gone for good.
+    pub gone: bool,
     /// A permit for the POST is taken.
     pub permitted: bool,
     /// The dry run has passed.
@@ -207,13 +252,23 @@ impl Snapshot {
             .as_ref()
             .map_or(0, |known| known.attempt.at.number);
         if attempt.owner == self.token.owner && attempt.at.number > newest {
-            let fate = Fate::Unknown { searched: None };
-            self.memory.attempt = Some(OpenAttempt {
+            let opened = OpenAttempt {
                 attempt: attempt.clone(),
-                seen: now.elapsed,
-                fate,
-            });
+                seen: now,
+                fate: Fate::Unknown { searched: None },
+                others: BTreeSet::new(),
+            };
+            // Whoever superseded our attempt cannot know what it made.
+            if let Some(superseded) = self.memory.attempt.replace(opened) {
+                self.memory.surplus.extend(superseded.debts());
+            }
         }
+    }
+
+    /// The attempt on the PlatformToken, if it is its own.
+    pub(super) fn recorded_attempt(&self) -> Option<&Attempt> {
+        let attempt = self.token.attempt.as_ref().ok()?.as_ref();
+        attempt.filter(|attempt| attempt.owner == self.token.owner)
     }
 
     /// The wanted Secret.
@@ -281,16 +336,8 @@ impl Snapshot {
     #[must_use]
     pub fn value_of(&self, hash: &TokenHash) -> Option<TokenValue> {
         let secrets = self.own_secrets().map(|(_, own)| own.value.as_ref());
-        let minted = self
-            .memory
-            .attempt
-            .as_ref()
-            .and_then(|open| match &open.fate {
-                Fate::Minted(minted) => Some(&minted.value),
-                _ => None,
-            });
         secrets
-            .chain([self.memory.held.as_ref(), minted])
+            .chain([self.memory.held.as_ref()])
             .find_map(|value| bound(value, hash))
     }
 

@@ -2,6 +2,8 @@
 
 use k8s_openapi::jiff::Timestamp;
 
+use std::collections::BTreeSet;
+
 use super::{SecretFacts, Trouble, Version};
 use crate::api::{Attempt, Issued, Reason, TokenHash, TokenId, TokenValue, UserId};
 
@@ -26,7 +28,9 @@ pub enum Step {
     Open(Attempt),
     /// The one POST of this attempt.
     Mint(Attempt),
-    /// Look upstream for the token of an attempt whose answer this process does not have.
+    /// Prove by a live read that the PlatformToken is still as it was read.
+    Look,
+    /// Look upstream for what an attempt has made whose answer this process does not have.
     FindMinted(Attempt),
     /// Ask the platform for the value of a token that no Secret holds any more.
     Recover(Issued),
@@ -36,6 +40,8 @@ pub enum Step {
         name: String,
         /// What it records.
         issued: Issued,
+        /// What else the attempt made, which stays owed.
+        given_up: BTreeSet<TokenId>,
         /// What it holds.
         value: TokenValue,
         /// Create if none; else replace exactly this one.
@@ -88,6 +94,7 @@ impl Step {
             Self::Hold(_) => "hold",
             Self::Open(_) => "open",
             Self::Mint(_) => "mint",
+            Self::Look => "look",
             Self::FindMinted(_) => "find_minted",
             Self::Recover(_) => "recover",
             Self::Store { .. } => "store",
@@ -105,8 +112,11 @@ impl Step {
 pub enum RevokeWith {
     /// Its own: it needs neither account nor credentials.
     ItsValue(TokenValue),
-    /// The account's, for a token whose value is lost or that may not revoke itself.
+    /// The account's, for a token that this process saw made, and whose value is lost or that may not revoke itself.
     Account,
+    /// The account's, for a token that only a record names, which anyone may have written: its tags have to name this
+    /// PlatformToken, or its value has to have this hash.
+    AccountIfOurs(Option<TokenHash>),
 }
 
 /// A token fresh from the platform.
@@ -145,6 +155,10 @@ pub enum Outcome {
     Permitted,
     /// The platform's answer to the POST.
     Minted(Minted),
+    /// The PlatformToken is as it was read.
+    Current,
+    /// There is no such PlatformToken any more.
+    TokenGone,
     /// A token of the attempt is listed, and perhaps more: a proxy that repeats a POST makes several.
     Found {
         /// The one to keep.
@@ -152,14 +166,16 @@ pub enum Outcome {
         /// The others.
         others: Vec<TokenId>,
     },
-    /// The POST made this token, and its value is not shown.
-    MintedWithheld(TokenId),
+    /// The POST made these tokens, and no value is shown.
+    MintedWithheld(Vec<TokenId>),
     /// The POST has definitely made nothing.
     NotMinted(Trouble),
     /// The POST may have made a token.
     MintUnknown(Trouble),
     /// No token of that attempt is listed.
     NoneMinted,
+    /// The platform does not tell who made a token: any of these may be of that attempt. They are written down.
+    Suspects(Vec<TokenId>),
     /// What the platform knows of a lost value.
     Recovered(Recovery),
     /// The Secret is written.
@@ -170,6 +186,8 @@ pub enum Outcome {
     SecretGone,
     /// The token is revoked, or was already.
     Revoked,
+    /// The token is not this PlatformToken's: it was left alone.
+    NotOurs,
     /// The DELETE may have revoked the token.
     RevokeUnknown(Trouble),
     /// The platform does not know the token's own value.

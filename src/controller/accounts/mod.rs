@@ -1,10 +1,12 @@
 //! Proves each account and hands out its session.
 //!
-//! `kind`: what the two account kinds have in common. `prove`: from a spec to a session. Here: what is known of every
+//! `kind`: what the two account kinds have in common. `prove`: from a spec to a session. `stock`: what is on the account,
+//! and what of it nothing claims. Here: what is known of every
 //! account, and one run for one of them.
 
 mod kind;
 mod prove;
+mod stock;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +21,13 @@ use self::kind::CredentialsKey;
 pub(super) use self::kind::{Account, account_key};
 use self::prove::{Proven, prove};
 use super::Context;
+use super::kubernetes::KubeError;
 use super::report::{publish_if_new, report_unreadable, write_status};
 use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
-    Reason, TokenHash,
+    Reason, TokenHash, TokenId,
 };
-use crate::plan::{AccountFacts, Identity, Trouble, report_account};
+use crate::plan::{AccountFacts, Identity, Stock, Trouble, Unclaimed, report_account};
 use crate::platform::{Client, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
@@ -59,6 +62,9 @@ pub(super) struct Accounts {
 /// How soon to look again where the status could not be written.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// How long stocktaking may wait for a permit.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What is known of one account.
 struct Known {
     /// uid and generation that were proven; another one is not.
@@ -68,6 +74,15 @@ struct Known {
     failures: u32,
     /// Answers in the documented dialect, in a row, after one in the current.
     odd: u32,
+    inventory: Inventory,
+}
+
+/// What stocktaking remembers.
+#[derive(Clone, Default)]
+struct Inventory {
+    /// When stock was last taken, on the monotonic clock.
+    taken: Option<Duration>,
+    unclaimed: Unclaimed,
 }
 
 /// One state of one account's spec.
@@ -203,6 +218,15 @@ impl Accounts {
         }
     }
 
+    /// What stocktaking remembers of this state of an account.
+    fn inventory<K: Account>(&self, account: &K) -> Inventory {
+        let of = (account.uid(), account.meta().generation);
+        let known = self.lock();
+        let same = known.get(&account.key()).filter(|known| known.of == of);
+        same.map(|known| known.inventory.clone())
+            .unwrap_or_default()
+    }
+
     /// The throttle of an account survives every proof, so that a pause does too; a new limit begins anew.
     fn throttle(&self, key: &AccountKey, limit: RateLimit) -> Arc<Throttle> {
         let fresh = || (limit, Arc::new(Throttle::new(limit)));
@@ -244,6 +268,11 @@ pub(super) async fn reconcile<K: Account>(
     let proven = prove(account, context).await;
     let proof = proven.facts();
 
+    let mut inventory = context.accounts.inventory(account);
+    let stock = match &proven.session {
+        Ok(session) => inventory.take(account, context, session).await,
+        Err(_) => None,
+    };
     let nothing = AccountStatus::default();
     let former = account.status().unwrap_or(&nothing);
     let generation = account.meta().generation;
@@ -251,10 +280,11 @@ pub(super) async fn reconcile<K: Account>(
         former,
         &proof,
         proven.warning,
+        stock.as_ref(),
         generation,
         context.clock.now(),
     );
-    let wait = remember(account, context, proven);
+    let wait = remember(account, context, proven, inventory);
     // Begun after the proof is remembered: its first event tells whether the Secret has changed since it was read.
     let credentials = account.credentials();
     let _ = context
@@ -279,9 +309,39 @@ pub(super) async fn reconcile<K: Account>(
     wait
 }
 
+impl Inventory {
+    /// Takes stock if that is due. A failure is no news of the account's: it is tried again at the next resync.
+    async fn take<K: Account>(
+        &mut self,
+        account: &K,
+        context: &Context,
+        session: &Session,
+    ) -> Option<Stock> {
+        let resync = Duration::from(account.settings().resync_interval);
+        let now = context.clock.now().elapsed;
+        if self.taken.is_some_and(|taken| now < taken + resync) {
+            return None;
+        }
+        self.taken = Some(now);
+        match stock::take(account, context, session, &mut self.unclaimed).await {
+            Ok(stock) => Some(stock),
+            Err(trouble) => {
+                let reason = trouble.reason.as_str();
+                tracing::warn!(account = %account.key(), reason, "{}", trouble.message);
+                None
+            }
+        }
+    }
+}
+
 /// Keeps what a proof has brought, wakes the account's tokens if it makes a difference to them, and says when to prove
 /// again.
-fn remember<K: Account>(account: &K, context: &Context, mut proven: Proven) -> Duration {
+fn remember<K: Account>(
+    account: &K,
+    context: &Context,
+    mut proven: Proven,
+    inventory: Inventory,
+) -> Duration {
     let accounts = &context.accounts;
     let (key, settings) = (account.key(), account.settings());
     let of = (account.uid(), account.meta().generation);
@@ -315,10 +375,37 @@ fn remember<K: Account>(account: &K, context: &Context, mut proven: Proven) -> D
             proven,
             failures,
             odd,
+            inventory,
         },
     );
     if !same {
         let _ = accounts.wake_tokens.send(key);
     }
     wait
+}
+
+impl Context {
+    /// Every token that a PlatformToken or a generated Secret of the cluster names, as the caches know it.
+    pub(super) fn named(&self) -> BTreeSet<TokenId> {
+        stock::cached_claims(self).named
+    }
+
+    /// Writes tokens down in the status of an account, before anything else is done about them.
+    pub(super) async fn write_down(
+        &self,
+        account: &AccountKey,
+        ids: &[TokenId],
+    ) -> Result<(), KubeError> {
+        let (client, namespace) = (self.client.clone(), account.namespace.as_deref());
+        match account.kind {
+            AccountKind::PlatformAccount => {
+                let api = PlatformAccount::api(client, namespace);
+                stock::write_down(&api, &account.name, ids).await
+            }
+            AccountKind::ClusterPlatformAccount => {
+                let api = ClusterPlatformAccount::api(client, namespace);
+                stock::write_down(&api, &account.name, ids).await
+            }
+        }
+    }
 }

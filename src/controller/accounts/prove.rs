@@ -114,6 +114,7 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
                 dialect: who.dialect,
                 credential: hash.clone(),
                 verify: settings.verify,
+                exclusive: settings.exclusive,
             };
             Ok(Arc::new(Session {
                 key: account.key(),

@@ -92,15 +92,15 @@ fn outcome(step: &Step, die: u8) -> Outcome {
         (Step::ReadSecret { .. }, 1) => Outcome::Secret(SecretFacts::Foreign { whose: "x".into() }),
         (Step::Preflight { .. }, 0) => Outcome::Exists,
         (Step::Mint(_), 0) => Outcome::NotMinted(Trouble::stalled(Reason::Refused, "x")),
-        (Step::Mint(_), 2) if die > 200 => {
-            Outcome::MintedWithheld(TokenId::parse("masked").unwrap())
-        }
+        (Step::Mint(_), 2) if die > 200 => Outcome::MintedWithheld(vec![id("masked")]),
         (Step::Revoke { .. }, 1) => {
             Outcome::RevokeUnknown(Trouble::transient(Reason::Unreachable, "x"))
         }
         (Step::Mint(_), 1) => Outcome::MintUnknown(Trouble::transient(Reason::Unreachable, "x")),
         (Step::FindMinted(_), 0) => Outcome::NoneMinted,
-        (Step::FindMinted(_), 1) => Outcome::MintedWithheld(TokenId::parse("masked").unwrap()),
+        (Step::FindMinted(_), 1) => Outcome::MintedWithheld(vec![id("masked")]),
+        (Step::Look, 1) => Outcome::TokenGone,
+        (Step::FindMinted(_), 2) => Outcome::Suspects(vec![id("suspect")]),
         (Step::Recover(_), 0) => Outcome::Recovered(Recovery::Gone),
         (Step::Recover(_), 1) => Outcome::Recovered(Recovery::Withheld),
         (
@@ -117,6 +117,7 @@ fn outcome(step: &Step, die: u8) -> Outcome {
             | Step::Open(_)
             | Step::Hold(_)
             | Step::Permit
+            | Step::Look
             | Step::LiftFinalizer,
             0,
         ) => Outcome::Stale,

@@ -1,0 +1,241 @@
+//! Takes stock of an account: lists it, compares it with the cluster, and on an exclusive account revokes what nothing
+//! claims. The platform is listed before the cluster: what is made meanwhile is not in the list, and what is in the
+//! list was made by an attempt that the cluster shows, be it open, stored or given up.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use serde_json::json;
+
+use super::{Account, Session};
+use crate::api::{
+    Attempt, AttemptId, AttemptRef, Baseline, Owner, PlatformToken, Reason, TokenId, names,
+};
+use crate::controller::Context;
+use crate::controller::kubernetes::{KubeError, call};
+use crate::controller::report::publish;
+use crate::controller::secrets::token_of;
+use crate::controller::trouble::{of_kubernetes, of_platform};
+use crate::plan::{
+    Claims, Listed, Note, Stock, Stocktaking, Trouble, Unclaimed, baseline, take_stock,
+};
+use crate::platform::Denied;
+
+/// Objects to ask for at once.
+const PAGE: u32 = 500;
+
+/// Takes stock of one account.
+pub(super) async fn take<K: Account>(
+    account: &K,
+    context: &Context,
+    session: &Session,
+    unclaimed: &mut Unclaimed,
+) -> Result<Stock, Trouble> {
+    let doing = "taking stock of the account";
+    session
+        .throttle
+        .permit(super::PATIENCE)
+        .await
+        .map_err(|denied| match denied {
+            Denied::Paused(left) => Trouble::waiting(left, Reason::Throttled, denied.to_string()),
+            Denied::Busy => Trouble::transient(Reason::Throttled, denied.to_string()),
+        })?;
+    let identity = &session.identity;
+    let rows = session
+        .client
+        .list(identity.dialect, identity.user_id.as_ref(), None)
+        .await
+        .map_err(|error| of_platform(doing, &error))?;
+    let rows: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
+    let claims = if identity.exclusive {
+        claims(context)
+            .await
+            .map_err(|error| of_kubernetes(&error))?
+    } else {
+        cached_claims(context)
+    };
+    let baseline = match (identity.exclusive, recorded(account)) {
+        (false, _) => None,
+        (true, Some(baseline)) => Some(baseline),
+        (true, None) => {
+            let baseline = baseline(&rows, &context.cluster, identity.user_id.as_ref());
+            record(account, context, &baseline)
+                .await
+                .map_err(|error| of_kubernetes(&error))?;
+            Some(baseline)
+        }
+    };
+    let own = |baseline: &&Baseline| {
+        baseline.cluster == context.cluster
+            && (baseline.user_id.is_none() || baseline.user_id == identity.user_id)
+    };
+    let nothing = Vec::new();
+    let suspected = account
+        .status()
+        .map_or(&nothing, |status| &status.unclaimed_token_ids);
+    let taking = Stocktaking {
+        rows: &rows,
+        cluster: &context.cluster,
+        claims: &claims,
+        credentials: &context.accounts.credentials(),
+        suspected,
+        baseline: baseline.as_ref().filter(own),
+    };
+    let mut stock = take_stock(&taking, context.clock.now());
+    if taking.baseline.is_some() {
+        for token_id in unclaimed.note(&stock, &claims) {
+            revoke(account, context, session, &token_id).await?;
+            stock.revoked(&token_id);
+        }
+    }
+    Ok(stock)
+}
+
+async fn revoke<K: Account>(
+    account: &K,
+    context: &Context,
+    session: &Session,
+    token_id: &TokenId,
+) -> Result<(), Trouble> {
+    let doing = format!("revoking token {token_id}, which nothing claims");
+    match session.client.delete(token_id).await {
+        Ok(()) | Err(crate::platform::Error::NotFound(_)) => {}
+        Err(error) => return Err(of_platform(&doing, &error)),
+    }
+    let text = format!(
+        "Revoked platform token {token_id}: it was made since the account is exclusive, nobody has used it, and \
+         nothing names it"
+    );
+    tracing::info!(reason = Reason::Revoked.as_str(), "{text}");
+    let note = Note {
+        warning: false,
+        reason: Reason::Revoked,
+        text,
+    };
+    publish(context, account, &note).await;
+    Ok(())
+}
+
+/// Adds tokens to those in the status of an account.
+pub(super) async fn write_down<K: Account>(
+    api: &Api<K>,
+    name: &str,
+    ids: &[TokenId],
+) -> Result<(), KubeError> {
+    let account = call(api.get(name)).await?;
+    let former = account.status().cloned().unwrap_or_default();
+    let status = former.clone().with_unclaimed(ids);
+    if status == former {
+        return Ok(());
+    }
+    let patch = Patch::Merge(json!({
+        "metadata": { "resourceVersion": account.resource_version() },
+        "status": { "unclaimedTokenIDs": status.unclaimed_token_ids },
+    }));
+    call(api.patch_status(name, &PatchParams::default(), &patch)).await?;
+    Ok(())
+}
+
+fn recorded<K: Account>(account: &K) -> Option<Baseline> {
+    serde_json::from_str(account.meta().annotations.as_ref()?.get(names::BASELINE)?).ok()
+}
+
+async fn record<K: Account>(
+    account: &K,
+    context: &Context,
+    baseline: &Baseline,
+) -> Result<(), KubeError> {
+    let api = K::api(context.client.clone(), account.namespace().as_deref());
+    let patch = Patch::Merge(json!({ "metadata": {
+        "uid": account.uid(),
+        "annotations": { names::BASELINE: json!(baseline).to_string() },
+    }}));
+    call(api.patch_metadata(&account.name_any(), &PatchParams::default(), &patch)).await?;
+    Ok(())
+}
+
+/// What the caches know to be claimed: enough to count.
+pub(super) fn cached_claims(context: &Context) -> Claims {
+    let mut claims = Claims::default();
+    claims.named.extend(context.secrets.token_ids());
+    for token in context.tokens.state() {
+        if let Ok(token) = &token.0 {
+            claim(&mut claims, token, &BTreeMap::new());
+        }
+    }
+    claims
+}
+
+/// What the cluster claims, read live: what rests on it cannot be undone.
+async fn claims(context: &Context) -> Result<Claims, KubeError> {
+    let mut claims = Claims::default();
+    let mut stored = BTreeMap::new();
+    let secrets: Api<Secret> = Api::all(context.client.clone());
+    let mut scope = ListParams::default()
+        .labels(&format!("{}=true", names::MANAGED_LABEL))
+        .limit(PAGE);
+    loop {
+        let page = call(secrets.list_metadata(&scope)).await?;
+        for secret in &page.items {
+            claims.named.extend(token_of(secret));
+            if let Some((uid, attempt)) = attempt_of(secret) {
+                let newest = stored.entry(uid).or_insert(0);
+                *newest = attempt.max(*newest);
+            }
+        }
+        let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else {
+            break;
+        };
+        scope = scope.continue_token(&next);
+    }
+    let tokens: Api<DeserializeGuard<PlatformToken>> = Api::all(context.client.clone());
+    let mut scope = ListParams::default().limit(PAGE);
+    loop {
+        let page = call(tokens.list(&scope)).await?;
+        for token in &page.items {
+            match &token.0 {
+                Ok(token) => claim(&mut claims, token, &stored),
+                // What it claims cannot be known: as if it had an attempt open.
+                Err(_) => claims.open.extend(AttemptId::parse("unreadable")),
+            }
+        }
+        let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else {
+            return Ok(claims);
+        };
+        scope = scope.continue_token(&next);
+    }
+}
+
+/// What one PlatformToken claims, beside the attempts that Secrets bear, by uid of their owner.
+fn claim(claims: &mut Claims, token: &PlatformToken, stored: &BTreeMap<String, u32>) {
+    let status = token.status.as_ref();
+    claims
+        .named
+        .extend(status.and_then(|status| status.token_id.clone()));
+    let Some(text) = token.annotations().get(names::ATTEMPT) else {
+        return;
+    };
+    match Attempt::parse(text) {
+        Ok(attempt) => {
+            let uid = token.uid().unwrap_or_default();
+            let known = status.and_then(|status| status.attempt.as_ref());
+            let known = known.map_or(0, |attempt| attempt.number);
+            let newest = known.max(stored.get(&uid).copied().unwrap_or(0));
+            if attempt.owner.uid == uid && attempt.at.number > newest {
+                claims.open.insert(attempt.at.id);
+            }
+        }
+        Err(_) => claims.open.extend(AttemptId::parse("unreadable")),
+    }
+}
+
+/// Whose attempt a Secret bears.
+fn attempt_of(secret: &PartialObjectMeta<Secret>) -> Option<(String, u32)> {
+    let annotations = secret.metadata.annotations.as_ref()?;
+    let owner = Owner::parse(annotations.get(names::OWNER)?).ok()?;
+    let attempt = AttemptRef::parse(annotations.get(names::ATTEMPT)?).ok()?;
+    Some((owner.uid, attempt.number))
+}

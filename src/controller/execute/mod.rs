@@ -1,0 +1,58 @@
+//! Carries out steps: one function each, and no decisions. `kubernetes` has those on Secrets and the PlatformToken,
+//! `platform` those on the platform.
+
+mod kubernetes;
+mod platform;
+
+use std::sync::Arc;
+
+use super::Context;
+use super::accounts::Session;
+use super::memory::Written;
+use crate::plan::{Outcome, Snapshot, Step};
+
+/// Carries out steps for one PlatformToken during one run.
+pub(super) struct Executor<'a> {
+    pub context: &'a Context,
+    /// The session that the snapshot's account stands for: a POST goes out with no other credential.
+    pub session: Option<Arc<Session>>,
+    /// Our own writes, for the next run.
+    pub written: &'a mut Written,
+}
+
+impl Executor<'_> {
+    /// Carries out one step.
+    pub(super) async fn execute(&mut self, step: &Step, s: &Snapshot) -> Outcome {
+        match step {
+            Step::ReadSecret { name } => self.read_secret(s, name).await,
+            Step::Preflight { name } => self.preflight(s, name).await,
+            Step::Permit => self.take_permit().await,
+            Step::Hold(open) => self.hold(s, open.as_ref()).await,
+            Step::Open(attempt) => self.open(s, attempt).await,
+            Step::Look => self.look(s).await,
+            Step::Mint(attempt) => self.mint(attempt).await,
+            Step::FindMinted(attempt) => self.find_minted(s, attempt).await,
+            Step::Recover(issued) => self.recover(issued).await,
+            Step::Store {
+                name,
+                issued,
+                given_up,
+                value,
+                over,
+                ..
+            } => {
+                let secret = crate::plan::render(&s.token.owner, name, issued, given_up, value);
+                self.store(s, name, secret, over.as_ref()).await
+            }
+            Step::Verify { issued, value } => self.verify(issued, value).await,
+            Step::Release { name, version } => self.release(s, name, version).await,
+            Step::Remove { name, version } => self.remove(s, name, version).await,
+            Step::Revoke {
+                token_id,
+                base_url,
+                with,
+            } => self.revoke(s, token_id, base_url, with).await,
+            Step::LiftFinalizer => self.lift_finalizer(s).await,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The steps on the platform: in the name of the account, or of the token itself.
+
+use std::time::Duration;
+
+use super::Executor;
+use super::kubernetes::stale_or;
+use crate::api::{Attempt, Credential, Dialect, Issued, Reason, TokenId, TokenValue};
+use crate::controller::accounts::Session;
+use crate::controller::trouble::{of_kubernetes, of_platform};
+use crate::plan::{
+    Identity, Listed, Outcome, Recovery, RevokeWith, Snapshot, Trouble, claim, suspects,
+};
+use crate::platform::{Client, Denied, Error, Found};
+
+/// How long new work may wait for a permit before it gives its place to other accounts' work.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end of work that has begun may wait for a permit.
+const FOLLOW_UP: Duration = Duration::from_secs(30);
+
+impl Executor<'_> {
+    pub(super) async fn mint(&self, attempt: &Attempt) -> Outcome {
+        let Some(session) = &self.session else {
+            return Outcome::NotMinted(no_session());
+        };
+        match session
+            .client
+            .create(attempt.dialect, &attempt.tags())
+            .await
+        {
+            Ok(row) => {
+                if session.identity.user_id.is_none() {
+                    // Only now the platform has told the user.
+                    self.context.accounts.doubt(&session.key);
+                }
+                Listed::from(row)
+                    .minted()
+                    .map_or_else(|id| Outcome::MintedWithheld(vec![id]), Outcome::Minted)
+            }
+            Err(error) => {
+                let trouble = self.platform_trouble("creating a token", &error);
+                if error.is_definite() {
+                    Outcome::NotMinted(trouble)
+                } else {
+                    Outcome::MintUnknown(trouble)
+                }
+            }
+        }
+    }
+
+    pub(super) async fn find_minted(&self, s: &Snapshot, attempt: &Attempt) -> Outcome {
+        let session = match self.permit(PATIENCE).await {
+            Ok(session) => session,
+            Err(outcome) => return outcome,
+        };
+        let user = session.identity.user_id.as_ref();
+        let tag = attempt.tag();
+        let tag = (attempt.dialect == Dialect::Current).then_some(tag.as_str());
+        let rows = match session.client.list(attempt.dialect, user, tag).await {
+            Ok(rows) => rows.into_iter().map(Listed::from).collect(),
+            Err(error) => {
+                let doing = "looking for the token of an open attempt";
+                return Outcome::Failed(self.platform_trouble(doing, &error));
+            }
+        };
+        if attempt.dialect == Dialect::Current {
+            return claim(rows, attempt);
+        }
+        let ids = suspects(&rows, attempt, &self.context.named(), &s.credentials);
+        match self.context.write_down(&session.key, &ids).await {
+            Ok(()) => Outcome::Suspects(ids),
+            Err(error) => stale_or(error, of_kubernetes),
+        }
+    }
+
+    pub(super) async fn recover(&self, issued: &Issued) -> Outcome {
+        let session = match self.permit(PATIENCE).await {
+            Ok(session) => session,
+            Err(outcome) => return outcome,
+        };
+        let Identity {
+            dialect, user_id, ..
+        } = &session.identity;
+        match session
+            .client
+            .find(*dialect, user_id.as_ref(), &issued.token_id)
+            .await
+        {
+            Ok(Found::Nothing) => Outcome::Recovered(Recovery::Gone),
+            Ok(Found::Row(row)) => {
+                let value = row.token.filter(|value| value.hash() == issued.hash);
+                Outcome::Recovered(value.map_or(Recovery::Withheld, Recovery::Value))
+            }
+            Err(error) => {
+                Outcome::Failed(self.platform_trouble("asking for the value of the token", &error))
+            }
+        }
+    }
+
+    pub(super) async fn verify(&self, issued: &Issued, value: &TokenValue) -> Outcome {
+        let doing = format!("proving token {}", issued.token_id);
+        let Some(client) = self.with_own_value(&issued.base_url, value) else {
+            return Outcome::Failed(self.not_allowed(&issued.base_url));
+        };
+        let dialect = match &self.session {
+            Some(_) => match self.permit(FOLLOW_UP).await {
+                Ok(session) => session.identity.dialect,
+                Err(outcome) => return outcome,
+            },
+            None => Dialect::Documented,
+        };
+        match client.probe(dialect).await {
+            Ok(()) => Outcome::Verified,
+            Err(error @ (Error::Unauthorized(_) | Error::Forbidden(_))) => {
+                Outcome::Failed(Trouble::transient(
+                    Reason::VerificationFailed,
+                    format!(
+                        "{doing}: {error}; it is kept in its Secret and proven again with back-off"
+                    ),
+                ))
+            }
+            Err(error) => Outcome::Failed(self.platform_trouble(&doing, &error)),
+        }
+    }
+
+    pub(super) async fn revoke(
+        &self,
+        s: &Snapshot,
+        token_id: &TokenId,
+        base_url: &str,
+        with: &RevokeWith,
+    ) -> Outcome {
+        let doing = format!("revoking token {token_id}");
+        let answer = match with {
+            RevokeWith::ItsValue(value) => match self.with_own_value(base_url, value) {
+                Some(client) => client.delete(token_id).await,
+                None => return Outcome::Failed(self.not_allowed(base_url)),
+            },
+            RevokeWith::Account | RevokeWith::AccountIfOurs(_) => {
+                let session = match self.permit(FOLLOW_UP).await {
+                    Ok(session) => session,
+                    Err(outcome) => return outcome,
+                };
+                if let RevokeWith::AccountIfOurs(hash) = with {
+                    let Identity {
+                        dialect, user_id, ..
+                    } = &session.identity;
+                    let found = session
+                        .client
+                        .find(*dialect, user_id.as_ref(), token_id)
+                        .await;
+                    match found {
+                        Ok(Found::Nothing) => return Outcome::Revoked,
+                        Ok(Found::Row(row)) => {
+                            if !Listed::from(*row).is_of(&s.token.owner, hash.as_ref()) {
+                                return Outcome::NotOurs;
+                            }
+                        }
+                        Err(error) => {
+                            return Outcome::Failed(self.platform_trouble(&doing, &error));
+                        }
+                    }
+                }
+                session.client.delete(token_id).await
+            }
+        };
+        let error = match answer {
+            Ok(()) | Err(Error::NotFound(_)) => return Outcome::Revoked,
+            Err(error) => error,
+        };
+        let own = matches!(with, RevokeWith::ItsValue(_));
+        match error {
+            Error::Unauthorized(_) if own => Outcome::SelfUnknown,
+            Error::Forbidden(_) if own => Outcome::SelfRefused,
+            error if error.is_definite() => Outcome::Failed(self.platform_trouble(&doing, &error)),
+            error => Outcome::RevokeUnknown(self.platform_trouble(&doing, &error)),
+        }
+    }
+
+    pub(super) async fn take_permit(&self) -> Outcome {
+        match self.permit(PATIENCE).await {
+            Ok(_) => Outcome::Permitted,
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// The one way to the account: a permit of its throttle, and the session that the snapshot rests on, if it still is
+    /// what the account is.
+    async fn permit(&self, patience: Duration) -> Result<&Session, Outcome> {
+        let Some(session) = &self.session else {
+            return Err(Outcome::Failed(no_session()));
+        };
+        match session.throttle.permit(patience).await {
+            Ok(()) if self.context.accounts.is_current(session) => Ok(session),
+            Ok(()) | Err(Denied::Busy) => Err(Outcome::Stale),
+            Err(denied @ Denied::Paused(left)) => {
+                let text = denied.to_string();
+                Err(Outcome::Failed(Trouble::waiting(
+                    left,
+                    Reason::Throttled,
+                    text,
+                )))
+            }
+        }
+    }
+
+    /// A client that acts as the token itself, if its platform is allowed.
+    fn with_own_value(&self, base_url: &str, value: &TokenValue) -> Option<Client> {
+        let transport = self.context.platforms.connect(base_url)?;
+        Some(Client::new(
+            transport,
+            Credential::from(value),
+            self.context.clock,
+        ))
+    }
+
+    fn not_allowed(&self, base_url: &str) -> Trouble {
+        Trouble::stalled(
+            Reason::BaseURLNotAllowed,
+            self.context.platforms.refusal(base_url),
+        )
+    }
+
+    /// What a failure means; one that concerns the whole account is told to it as well.
+    fn platform_trouble(&self, doing: &str, error: &Error) -> Trouble {
+        self.context.telemetry.platform_error(error.class());
+        if let Some(session) = &self.session {
+            match error {
+                Error::Throttled { retry_after } => {
+                    session.throttle.pause(*retry_after);
+                }
+                Error::Unauthorized(_) | Error::Forbidden(_) => {
+                    self.context.accounts.doubt(&session.key);
+                }
+                _ => {}
+            }
+        }
+        of_platform(doing, error)
+    }
+}
+
+fn no_session() -> Trouble {
+    Trouble::transient(
+        Reason::AccountPending,
+        "the account is not proven at the moment",
+    )
+}

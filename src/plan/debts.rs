@@ -1,0 +1,146 @@
+//! What a PlatformToken owes: every token that it made or recorded, and in whose name each is revoked.
+
+use super::step::bound;
+use super::{OpenAttempt, Plan, RevokeWith, Snapshot, Step};
+use crate::api::{TokenHash, TokenId, TokenValue, UserId};
+
+/// A token that has to be revoked some time.
+#[derive(Debug, Clone)]
+pub struct Debt {
+    /// Which one.
+    pub token_id: TokenId,
+    /// The platform that it lives on.
+    pub base_url: String,
+    /// The user that it belongs to, if that is known.
+    pub user_id: Option<UserId>,
+    /// Its value, if we have it.
+    pub value: Option<TokenValue>,
+    /// Why we believe that it is ours.
+    pub evidence: Evidence,
+}
+
+/// Why we believe that a token is ours.
+#[derive(Debug, Clone)]
+pub enum Evidence {
+    /// This process saw it made.
+    Seen,
+    /// A record names it, with the hash of its value or without. Anyone may have written that.
+    Recorded(Option<TokenHash>),
+}
+
+impl Debt {
+    fn hash(&self) -> Option<TokenHash> {
+        match (&self.value, &self.evidence) {
+            (Some(value), _) => Some(value.hash()),
+            (None, Evidence::Recorded(hash)) => hash.clone(),
+            (None, Evidence::Seen) => None,
+        }
+    }
+}
+
+/// Every token that is not known to be revoked; the present one is among them. A token that is some account's
+/// credential is left alone.
+pub(super) fn debts(s: &Snapshot) -> Vec<Debt> {
+    let mut debts: Vec<Debt> = Vec::new();
+    for debt in known(s) {
+        let same = |other: &Debt| {
+            // One value stands for one id: another id beside it was written by someone else.
+            let same_value = other.value.as_ref().zip(debt.value.as_ref());
+            other.token_id == debt.token_id || same_value.is_some_and(|(a, b)| a.hash() == b.hash())
+        };
+        let credential = debt
+            .hash()
+            .is_some_and(|hash| s.credentials.contains(&hash));
+        if !credential && !s.memory.revoked.contains(&debt.token_id) && !debts.iter().any(same) {
+            debts.push(debt);
+        }
+    }
+    debts
+}
+
+/// Every token but the present one.
+pub(super) fn surplus(s: &Snapshot) -> impl Iterator<Item = Debt> + use<> {
+    let present = s.present().map(|issued| issued.token_id);
+    debts(s)
+        .into_iter()
+        .filter(move |debt| Some(&debt.token_id) != present.as_ref())
+}
+
+/// All that is known, the best known first.
+fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
+    let issued = s.token.status.issued().map(|issued| Debt {
+        value: s.value_of(&issued.hash),
+        token_id: issued.token_id,
+        base_url: issued.base_url,
+        user_id: Some(issued.user_id),
+        evidence: Evidence::Recorded(Some(issued.hash)),
+    });
+    // A Secret's record counts only beside the value that it speaks of.
+    let stored = s.own_secrets().filter_map(|(_, own)| {
+        let issued = own.issued.clone()?;
+        Some(Debt {
+            value: Some(bound(own.value.as_ref(), &issued.hash)?),
+            token_id: issued.token_id,
+            base_url: issued.base_url,
+            user_id: Some(issued.user_id),
+            evidence: Evidence::Recorded(Some(issued.hash)),
+        })
+    });
+    let made = s.memory.attempt.iter().flat_map(OpenAttempt::debts);
+    issued
+        .into_iter()
+        .chain(stored)
+        .chain(made)
+        .chain(s.memory.surplus.iter().cloned())
+        .chain(given_up(s))
+}
+
+/// What attempts and Secrets record as given up.
+fn given_up(s: &Snapshot) -> impl Iterator<Item = Debt> {
+    let attempt = s.recorded_attempt();
+    let by_attempt = attempt.into_iter().flat_map(|attempt| {
+        let account = &attempt.account;
+        attempt.given_up.iter().map(|token_id| Debt {
+            token_id: token_id.clone(),
+            base_url: account.base_url.clone(),
+            user_id: account.user_id.clone(),
+            value: None,
+            evidence: Evidence::Recorded(None),
+        })
+    });
+    let by_secret = s.own_secrets().flat_map(|(_, own)| {
+        own.issued.iter().flat_map(|issued| {
+            own.given_up.iter().map(|token_id| Debt {
+                token_id: token_id.clone(),
+                base_url: issued.base_url.clone(),
+                user_id: Some(issued.user_id.clone()),
+                value: None,
+                evidence: Evidence::Recorded(None),
+            })
+        })
+    });
+    by_attempt.chain(by_secret)
+}
+
+/// With its own value if we have it: accounts and credentials may have gone first.
+pub(super) fn revoke(s: &Snapshot, debt: Debt) -> Plan {
+    let with = match debt.value {
+        Some(value) if !s.memory.self_refused.contains(&debt.token_id) => {
+            RevokeWith::ItsValue(value)
+        }
+        _ => {
+            // The platform of another user would say that there is no such token.
+            let what = format!("token {}, which is to be revoked,", debt.token_id);
+            s.identity_of(&what, &debt.base_url, debt.user_id.as_ref())?;
+            match debt.evidence {
+                Evidence::Seen => RevokeWith::Account,
+                Evidence::Recorded(hash) => RevokeWith::AccountIfOurs(hash),
+            }
+        }
+    };
+    Ok(Some(Step::Revoke {
+        token_id: debt.token_id,
+        base_url: debt.base_url,
+        with,
+    }))
+}

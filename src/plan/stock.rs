@@ -1,0 +1,161 @@
+//! Taking stock of an account: which of its tokens are ours, and which may be ours and are named by nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Listed, Moment};
+use crate::api::{
+    AccountStatus, AttemptId, Baseline, TokenCounts, TokenHash, TokenId, TokenValue, cluster_tag,
+};
+
+/// A token that is younger may be about to be stored.
+const SETTLED_AFTER: Duration = Duration::from_mins(2);
+
+/// How many times in a row a token has to be found unclaimed before it is revoked.
+const PASSES: u32 = 2;
+
+/// What is compared: a complete list of the platform, and what the cluster claims of it.
+#[derive(Debug)]
+pub struct Stocktaking<'a> {
+    /// Every token of the account.
+    pub rows: &'a [Listed],
+    /// uid of the namespace `kube-system`.
+    pub cluster: &'a str,
+    /// What the cluster claims.
+    pub claims: &'a Claims,
+    /// The hashes of every credential that an account uses.
+    pub credentials: &'a BTreeSet<TokenHash>,
+    /// Tokens that were written down as unclaimed before.
+    pub suspected: &'a [TokenId],
+    /// Of an exclusive account.
+    pub baseline: Option<&'a Baseline>,
+}
+
+/// What PlatformTokens and generated Secrets claim.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// The tokens that they name.
+    pub named: BTreeSet<TokenId>,
+    /// The attempts whose tokens are neither stored nor given up.
+    pub open: BTreeSet<AttemptId>,
+}
+
+/// What there is on an account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stock {
+    /// The counts.
+    pub counts: TokenCounts,
+    /// Tokens that may be ours, and that nothing names; each was never used, or bears our tags.
+    pub unclaimed: BTreeSet<TokenId>,
+    /// Tokens that somebody else made and uses on an account that claims to be exclusive.
+    pub strangers: BTreeSet<TokenId>,
+}
+
+impl Stock {
+    /// A token that nothing claims was revoked.
+    pub fn revoked(&mut self, id: &TokenId) {
+        if self.unclaimed.remove(id) {
+            self.counts.unclaimed -= 1;
+            self.counts.upstream -= 1;
+        }
+    }
+}
+
+/// Compares the platform with the cluster.
+#[must_use]
+pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
+    let mut stock = Stock::default();
+    let ours = cluster_tag(taking.cluster);
+    let open: BTreeSet<String> = taking
+        .claims
+        .open
+        .iter()
+        .map(|id| format!("attempt={id}"))
+        .collect();
+    let settled = now.wall.checked_sub(SETTLED_AFTER);
+    let settled = settled.unwrap_or(Timestamp::MIN);
+    for row in taking.rows {
+        if taking.claims.named.contains(&row.id) {
+            stock.counts.managed += 1;
+            continue;
+        }
+        let hash = row.value.as_ref().map(TokenValue::hash);
+        let is_credential = hash.is_some_and(|hash| taking.credentials.contains(&hash));
+        let awaited = row.tags.iter().any(|tag| open.contains(tag));
+        if is_credential || awaited || row.created_at > settled {
+            continue;
+        }
+        let tagged = row.tags.contains(&ours);
+        let newer = taking.baseline.is_some_and(|baseline| {
+            row.created_at >= baseline.created_at && !baseline.ids.contains(&row.id)
+        });
+        if tagged || (!row.used && (newer || taking.suspected.contains(&row.id))) {
+            stock.unclaimed.insert(row.id.clone());
+        } else if newer {
+            stock.strangers.insert(row.id.clone());
+        }
+    }
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    stock.counts.upstream = count(taking.rows.len());
+    stock.counts.unclaimed = count(stock.unclaimed.len());
+    stock
+}
+
+/// What was on an account when it became exclusive.
+#[must_use]
+pub fn baseline(rows: &[Listed], cluster: &str, user_id: Option<&crate::api::UserId>) -> Baseline {
+    let newest = rows.iter().map(|row| row.created_at).max();
+    let created_at = newest.unwrap_or(Timestamp::UNIX_EPOCH);
+    let at_that_time = rows.iter().filter(|row| row.created_at == created_at);
+    Baseline {
+        cluster: cluster.to_owned(),
+        user_id: user_id.cloned(),
+        created_at,
+        ids: at_that_time.map(|row| row.id.clone()).collect(),
+    }
+}
+
+/// How often in a row each token was found unclaimed, on an exclusive account with no attempt open.
+#[derive(Debug, Clone, Default)]
+pub struct Unclaimed(BTreeMap<TokenId, u32>);
+
+impl Unclaimed {
+    /// Takes in one stock; the tokens that are to be revoked. While any attempt is open, or somebody else uses the
+    /// account as well, none is, and the count begins anew.
+    pub fn note(&mut self, stock: &Stock, claims: &Claims) -> Vec<TokenId> {
+        if !claims.open.is_empty() || !stock.strangers.is_empty() {
+            self.0.clear();
+            return Vec::new();
+        }
+        let passes = |id: &TokenId| self.0.get(id).copied().unwrap_or(0) + 1;
+        self.0 = stock
+            .unclaimed
+            .iter()
+            .map(|id| (id.clone(), passes(id)))
+            .collect();
+        let due = self.0.iter().filter(|(_, passes)| **passes >= PASSES);
+        due.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+impl AccountStatus {
+    /// Puts a stock into the status.
+    pub(super) fn count(&mut self, stock: &Stock) {
+        self.tokens = Some(stock.counts);
+        let shown = stock.unclaimed.iter().take(Self::MAX_UNCLAIMED);
+        self.unclaimed_token_ids = shown.cloned().collect();
+    }
+
+    /// Writes tokens down that may be ours.
+    #[must_use]
+    pub fn with_unclaimed(mut self, ids: &[TokenId]) -> Self {
+        let mut all = ids.to_vec();
+        self.unclaimed_token_ids.retain(|id| !ids.contains(id));
+        all.append(&mut self.unclaimed_token_ids);
+        all.truncate(Self::MAX_UNCLAIMED);
+        self.unclaimed_token_ids = all;
+        self
+    }
+}

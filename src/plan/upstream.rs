@@ -1,0 +1,101 @@
+//! What the platform's lists tell of an attempt: what it made, or what it may have made.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Minted, Outcome};
+use crate::api::{Attempt, Owner, TokenHash, TokenId, TokenValue, UserId};
+
+/// How far the platform's clock may be behind ours.
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
+
+/// One token as the platform lists it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its id.
+    pub id: TokenId,
+    /// The user that it belongs to.
+    pub user_id: UserId,
+    /// Its value, if the platform shows it.
+    pub value: Option<TokenValue>,
+    /// What it is tagged with.
+    pub tags: Vec<String>,
+    /// When the platform created it.
+    pub created_at: Timestamp,
+    /// Somebody has used it.
+    pub used: bool,
+}
+
+impl Listed {
+    /// Whether it is this PlatformToken's: its tags say so, or its value has the recorded hash.
+    #[must_use]
+    pub fn is_of(&self, owner: &Owner, hash: Option<&TokenHash>) -> bool {
+        let tagged = [owner.cluster_tag(), owner.uid_tag()]
+            .iter()
+            .all(|tag| self.tags.contains(tag));
+        let value = self.value.as_ref().map(TokenValue::hash);
+        tagged || (value.is_some() && value.as_ref() == hash)
+    }
+
+    /// The token with its value, or its id where the value is withheld.
+    pub fn minted(self) -> Result<Minted, TokenId> {
+        match self.value {
+            Some(value) => Ok(Minted {
+                token_id: self.id,
+                value,
+                user_id: self.user_id,
+                created_at: self.created_at,
+            }),
+            None => Err(self.id),
+        }
+    }
+}
+
+/// The tokens of an attempt: the newest whose value is shown is kept. The server's filter is a hint, so that every tag
+/// has to match.
+#[must_use]
+pub fn claim(mut rows: Vec<Listed>, attempt: &Attempt) -> Outcome {
+    let tags = attempt.tags();
+    rows.retain(|row| tags.iter().all(|tag| row.tags.contains(tag)));
+    rows.sort_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+    let mut kept = None;
+    let mut others = Vec::new();
+    for row in rows {
+        match row.minted() {
+            Ok(minted) if kept.is_none() => kept = Some(minted),
+            Ok(minted) => others.push(minted.token_id),
+            Err(id) => others.push(id),
+        }
+    }
+    match kept {
+        Some(kept) => Outcome::Found { kept, others },
+        None if others.is_empty() => Outcome::NoneMinted,
+        None => Outcome::MintedWithheld(others),
+    }
+}
+
+/// The tokens that an attempt may have made where the platform does not tell who made one: made since it was opened,
+/// never used, named by nobody, and no account's credential.
+#[must_use]
+pub fn suspects(
+    rows: &[Listed],
+    attempt: &Attempt,
+    named: &BTreeSet<TokenId>,
+    credentials: &BTreeSet<TokenHash>,
+) -> Vec<TokenId> {
+    let since = attempt
+        .opened_at
+        .checked_sub(CLOCK_SKEW)
+        .unwrap_or(Timestamp::MIN);
+    let is_credential = |row: &Listed| {
+        let value = row.value.as_ref();
+        value.is_some_and(|value| credentials.contains(&value.hash()))
+    };
+    rows.iter()
+        .filter(|row| row.created_at >= since && !row.used)
+        .filter(|row| !named.contains(&row.id) && !is_credential(row))
+        .map(|row| row.id.clone())
+        .collect()
+}
