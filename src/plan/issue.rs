@@ -74,11 +74,11 @@ fn is_settled_in_cache(s: &Snapshot) -> bool {
         && s.token.attempt.is_ok()
 }
 
-/// A token that this process alone knows of, and that no Secret will ever hold. A POST that is due goes first.
+/// A token that this process alone knows of, and that no Secret will ever hold. A POST or a store that is due goes first.
 fn superseded(s: &Snapshot) -> Option<Debt> {
     let due = s
         .open_attempt()
-        .is_some_and(|open| matches!(open.fate, Fate::Unsent));
+        .is_some_and(|open| matches!(open.fate, Fate::Unsent | Fate::Minted(_)));
     let known = |debt: &Debt| {
         s.memory
             .surplus

@@ -204,6 +204,12 @@ pub enum Fault {
         /// How long it is on its way.
         ms: u64,
     },
+    /// A proxy sends the call a second time, and passes on the second answer.
+    Twice {
+        /// The connection closes instead, without a word.
+        #[serde(default)]
+        lost: bool,
+    },
     /// Half of the answer's body, then the connection is closed; an answer without a body is lost whole.
     Cut,
     /// The answer, but this much later.
@@ -367,6 +373,7 @@ mod tests {
             Fault::Reset { when },
             Fault::Hang { when },
             Fault::Late { ms: 1 },
+            Fault::Twice { lost: true },
             Fault::Cut,
             Fault::Latency { ms: 2 },
             Fault::Slow { ms: 3 },

@@ -98,6 +98,13 @@ impl Sandbox {
                 reply if reply.body.is_empty() => Delivery::Reset,
                 reply => Delivery::Cut(reply),
             },
+            Some(Fault::Twice { lost }) => {
+                self.model.handle(call, now);
+                match self.model.handle(call, now) {
+                    _ if lost => Delivery::Reset,
+                    reply => Delivery::Whole(reply),
+                }
+            }
             Some(Fault::Slow { ms }) => {
                 Delivery::Slow(self.model.handle(call, now), Duration::from_millis(ms))
             }
@@ -307,6 +314,15 @@ mod tests {
         sandbox.settle(at(90));
         assert_eq!(sandbox.model.minted(), 1);
         assert!(sandbox.model.live().any(|token| token.created_at == at(31)));
+    }
+
+    #[test]
+    fn a_call_that_a_proxy_repeats_takes_effect_twice() {
+        for lost in [false, true] {
+            let (sandbox, answer) = played(Fault::Twice { lost });
+            assert_eq!(sandbox.model.minted(), 2);
+            assert_eq!(answer.delivery == Delivery::Reset, lost);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The rules as tables: a snapshot in, the next step or the verdict out.
 
+mod listed;
+mod protocol;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,226 @@
+//! What lists tell: of an attempt, and of a whole account.
+
+use super::*;
+use crate::api::{Baseline, TokenCounts, cluster_tag};
+
+fn row(text: &str, created: u64) -> Listed {
+    Listed {
+        id: id(text),
+        user_id: user(),
+        value: Some(value(text)),
+        tags: vec![],
+        created_at: at(created).wall,
+        used: false,
+    }
+}
+
+fn tagged(text: &str, number: u32) -> Listed {
+    Listed {
+        tags: attempt(number).tags(),
+        ..row(text, 0)
+    }
+}
+
+fn masked(row: Listed) -> Listed {
+    Listed { value: None, ..row }
+}
+
+fn ids(texts: &[&str]) -> BTreeSet<TokenId> {
+    texts.iter().map(|text| id(text)).collect()
+}
+
+#[test]
+fn an_attempt_claims_only_rows_that_bear_all_its_tags() {
+    let shown = |rows: Vec<Listed>| format!("{:?}", claim(rows, &attempt(1)));
+    assert_eq!(shown(vec![]), "NoneMinted");
+    assert_eq!(
+        shown(vec![row("stranger", 0), tagged("b", 2)]),
+        "NoneMinted"
+    );
+    for missing in 0..attempt(1).tags().len() {
+        let mut row = tagged("a", 1);
+        row.tags.remove(missing);
+        assert_eq!(shown(vec![row]), "NoneMinted", "without tag {missing}");
+    }
+    let newer = Listed {
+        created_at: at(9).wall,
+        ..masked(tagged("newer", 1))
+    };
+    let Outcome::Found { kept, others } = claim(
+        vec![tagged("a", 1), tagged("b", 1), newer.clone()],
+        &attempt(1),
+    ) else {
+        panic!()
+    };
+    assert_eq!(kept.token_id, id("b"), "the newest whose value is shown");
+    assert_eq!(others, [id("newer"), id("a")]);
+    let Outcome::MintedWithheld(withheld) = claim(vec![newer], &attempt(1)) else {
+        panic!()
+    };
+    assert_eq!(withheld, [id("newer")]);
+}
+
+#[test]
+fn a_suspect_is_recent_unused_and_named_by_nobody() {
+    let opened = Attempt {
+        opened_at: at(1000).wall,
+        ..attempt(1)
+    };
+    let rows = [
+        row("suspect", 1001),
+        row("skewed", 701),
+        row("old", 600),
+        row("named", 1001),
+        row("credential", 1001),
+        Listed {
+            used: true,
+            ..row("used", 1001)
+        },
+    ];
+    let credentials = BTreeSet::from([value("credential").hash()]);
+    let found = suspects(&rows, &opened, &ids(&["named"]), &credentials);
+    assert_eq!(found, [id("suspect"), id("skewed")]);
+}
+
+#[test]
+fn a_token_is_ours_if_its_tags_or_its_value_say_so() {
+    let hash = value("a").hash();
+    let other_cluster = Owner {
+        cluster: "another".into(),
+        ..owner("token")
+    };
+    for (row, owner, hash, ours) in [
+        (tagged("a", 1), owner("token"), None, true),
+        (masked(tagged("a", 1)), owner("token"), None, true),
+        (tagged("a", 1), owner("original"), None, false),
+        (tagged("a", 1), other_cluster, None, false),
+        (row("a", 0), owner("token"), None, false),
+        (row("a", 0), owner("token"), Some(&hash), true),
+        (row("b", 0), owner("token"), Some(&hash), false),
+        (masked(row("a", 0)), owner("token"), Some(&hash), false),
+    ] {
+        assert_eq!(row.is_of(&owner, hash), ours, "{row:?}");
+    }
+}
+
+fn taken(rows: &[Listed], claims: &Claims, baseline: Option<&Baseline>, now: u64) -> Stock {
+    let credentials = BTreeSet::from([value("credential").hash()]);
+    let taking = Stocktaking {
+        rows,
+        cluster: "cluster",
+        claims,
+        credentials: &credentials,
+        suspected: &[id("suspect"), id("used-suspect")],
+        baseline,
+    };
+    take_stock(&taking, at(now))
+}
+
+#[test]
+fn stock_counts_what_is_ours_and_what_nothing_names() {
+    let used = |row| Listed { used: true, ..row };
+    let other_cluster = Listed {
+        tags: vec![cluster_tag("another")],
+        ..row("other-cluster", 0)
+    };
+    let rows = [
+        tagged("managed", 1),
+        used(tagged("replayed", 1)),
+        tagged("awaited", 7),
+        row("stranger", 0),
+        row("credential", 0),
+        row("suspect", 0),
+        used(row("used-suspect", 0)),
+        other_cluster,
+        Listed {
+            created_at: at(1000).wall,
+            ..tagged("young", 1)
+        },
+    ];
+    let claims = Claims {
+        named: ids(&["managed"]),
+        open: BTreeSet::from([attempt(7).at.id]),
+    };
+    let stock = taken(&rows, &claims, None, 1000);
+    assert_eq!(stock.unclaimed, ids(&["replayed", "suspect"]));
+    let counts = TokenCounts {
+        upstream: 9,
+        managed: 1,
+        unclaimed: 2,
+    };
+    assert_eq!(stock.counts, counts);
+    assert!(stock.strangers.is_empty());
+}
+
+#[test]
+fn on_an_exclusive_account_what_is_newer_than_the_baseline_is_ours_until_someone_uses_it() {
+    let before = [row("old", 5), row("same-time", 10)];
+    let baseline = baseline(&before, "cluster", Some(&user()));
+    assert_eq!(
+        (baseline.created_at, &baseline.ids),
+        (at(10).wall, &ids(&["same-time"]))
+    );
+    let claims = Claims::default();
+    let used = Listed {
+        used: true,
+        ..row("used", 20)
+    };
+    let rows = [&before[..], &[row("lost", 10), row("credential", 20)]].concat();
+    let stock = taken(&rows, &claims, Some(&baseline), 1000);
+    assert_eq!(stock.unclaimed, ids(&["lost"]));
+    let stock = taken(
+        &[&rows[..], &[used]].concat(),
+        &claims,
+        Some(&baseline),
+        1000,
+    );
+    assert_eq!(stock.strangers, ids(&["used"]));
+}
+
+#[test]
+fn unclaimed_tokens_are_revoked_at_the_second_pass_unless_an_attempt_is_open_or_a_stranger_shows() {
+    let stock = |strangers: &[&str]| Stock {
+        unclaimed: ids(&["lost"]),
+        strangers: ids(strangers),
+        ..Stock::default()
+    };
+    let quiet = Claims::default();
+    let open = Claims {
+        open: BTreeSet::from([attempt(1).at.id]),
+        ..Claims::default()
+    };
+    let mut unclaimed = Unclaimed::default();
+    assert!(unclaimed.note(&stock(&[]), &quiet).is_empty());
+    assert!(unclaimed.note(&stock(&[]), &open).is_empty());
+    assert!(
+        unclaimed.note(&stock(&[]), &quiet).is_empty(),
+        "counted anew"
+    );
+    assert!(unclaimed.note(&stock(&["used"]), &quiet).is_empty());
+    assert!(
+        unclaimed.note(&stock(&[]), &quiet).is_empty(),
+        "counted anew"
+    );
+    assert!(unclaimed.note(&Stock::default(), &quiet).is_empty());
+    assert!(
+        unclaimed.note(&stock(&[]), &quiet).is_empty(),
+        "not in a row"
+    );
+    assert_eq!(unclaimed.note(&stock(&[]), &quiet), [id("lost")]);
+}
+
+#[test]
+fn what_is_written_down_comes_first_and_once() {
+    use crate::api::AccountStatus;
+    let many: Vec<TokenId> = (0..100).map(|n| id(&n.to_string())).collect();
+    let status = AccountStatus::default().with_unclaimed(&many);
+    let status = status.with_unclaimed(&[id("new"), id("5")]);
+    assert_eq!(
+        status.unclaimed_token_ids.len(),
+        AccountStatus::MAX_UNCLAIMED
+    );
+    assert_eq!(
+        status.unclaimed_token_ids[..3],
+        [id("new"), id("5"), id("0")]
+    );
+}

@@ -1,0 +1,287 @@
+//! The protocol of attempts, where two processes, a proxy or a masked list make more than one token.
+
+use super::*;
+
+fn steps(given: Given, now: u64, outcome: impl Fn(&Step) -> Outcome) -> Vec<String> {
+    story(&mut given.snapshot(at(now)), at(now), outcome)
+}
+
+fn remembering(attempt: OpenAttempt) -> Memory {
+    Memory {
+        attempt: Some(attempt),
+        ..Memory::default()
+    }
+}
+
+/// The ids that a story revokes, in order.
+fn revoked(
+    snapshot: &mut Snapshot,
+    now: Moment,
+    outcome: impl Fn(&Step) -> Outcome,
+) -> Vec<String> {
+    let mut ids = Vec::new();
+    while let Next::Step(step) = plan(snapshot, now) {
+        if let Step::Revoke { token_id, .. } = &step {
+            ids.push(token_id.to_string());
+        }
+        let outcome = outcome(&step);
+        snapshot.fold(step, outcome, now);
+    }
+    ids
+}
+
+#[test]
+fn a_token_whose_attempt_another_process_superseded_is_revoked_by_its_holder() {
+    // We hold the token of attempt 1; the annotation shows attempt 2 of somebody else.
+    let given = Given {
+        attempt: Some(attempt(2)),
+        memory: remembering(open(attempt(1), Fate::Minted(minted("mine")))),
+        ..Given::default()
+    };
+    let none = |step: &Step| match step {
+        Step::FindMinted(_) => Outcome::NoneMinted,
+        step => fair_outcome(step),
+    };
+    let mut snapshot = given.snapshot(at(1));
+    assert_eq!(revoked(&mut snapshot, at(1), none), ["id-mine"]);
+    assert!(snapshot.memory.holds_nothing());
+}
+
+#[test]
+fn a_token_that_came_too_late_for_its_secret_is_revoked() {
+    // Another process found its own row of our attempt and stored that.
+    let given = Given {
+        attempt: Some(attempt(1)),
+        memory: remembering(open(attempt(1), Fate::Minted(minted("mine")))),
+        ..Given::default()
+    };
+    let given = given.secret("token", own_facts(own(1, "theirs")));
+    let mut snapshot = given.snapshot(at(0));
+    assert_eq!(revoked(&mut snapshot, at(0), fair_outcome), ["id-mine"]);
+    assert_eq!(snapshot.present(), Some(issued(1, "theirs")));
+}
+
+#[test]
+fn the_token_of_an_older_attempt_is_revoked_before_its_secret_is_overwritten() {
+    let given = Given {
+        attempt: Some(attempt(2)),
+        memory: remembering(open(attempt(2), Fate::Minted(minted("new")))),
+        ..Given::default()
+    };
+    let given = given.secret("token", own_facts(own(1, "old")));
+    assert_eq!(
+        steps(given, 0, fair_outcome),
+        ["revoke", "look", "store", "verify", "Ready"]
+    );
+}
+
+#[test]
+fn of_two_rows_of_an_attempt_one_is_kept_and_the_other_revoked_once_it_is_stored() {
+    let two = |step: &Step| match step {
+        Step::FindMinted(_) => Outcome::Found {
+            kept: minted("kept"),
+            others: vec![id("other")],
+        },
+        step => fair_outcome(step),
+    };
+    let given = || Given {
+        attempt: Some(attempt(1)),
+        ..Given::default()
+    };
+    assert_eq!(
+        steps(given(), 0, two),
+        ["find_minted", "look", "store", "verify", "revoke", "Ready"]
+    );
+    // A crash after the store: the Secret names what is owed.
+    let given_up = BTreeSet::from([id("other")]);
+    let secret = OwnSecret {
+        given_up,
+        ..own(1, "kept")
+    };
+    let given = given().secret("token", own_facts(secret));
+    let mut snapshot = given.snapshot(at(0));
+    assert_eq!(revoked(&mut snapshot, at(0), fair_outcome), ["id-other"]);
+}
+
+#[test]
+fn a_token_whose_value_is_masked_is_waited_out_superseded_and_revoked() {
+    let masked = |step: &Step| match step {
+        Step::FindMinted(_) => Outcome::MintedWithheld(vec![id("masked")]),
+        step => fair_outcome(step),
+    };
+    let given = Given {
+        attempt: Some(attempt(1)),
+        ..Given::default()
+    };
+    let mut snapshot = given.snapshot(at(0));
+    assert_eq!(
+        story(&mut snapshot, at(0), masked),
+        ["find_minted", "ValueUnavailable"]
+    );
+    snapshot.run = snapshot::Run::default();
+    let opened = std::cell::RefCell::new(Vec::new());
+    let steps = story(&mut snapshot, at(45), |step| {
+        if let Step::Open(attempt) = step {
+            opened.borrow_mut().clone_from(&attempt.given_up);
+        }
+        masked(step)
+    });
+    assert_eq!(
+        steps,
+        [
+            "permit",
+            "preflight",
+            "open",
+            "mint",
+            "store",
+            "revoke",
+            "verify",
+            "Ready"
+        ]
+    );
+    assert_eq!(opened.into_inner(), [id("masked")], "it stays owed");
+}
+
+#[test]
+fn what_an_attempt_gave_up_stays_owed_after_a_restart_and_in_the_next_attempt() {
+    let heir = Attempt {
+        given_up: vec![id("masked")],
+        ..attempt(2)
+    };
+    let given = || Given {
+        attempt: Some(heir.clone()),
+        ..Given::default()
+    };
+    let stored = given().secret("token", own_facts(own(2, "new")));
+    let mut snapshot = stored.snapshot(at(0));
+    assert_eq!(revoked(&mut snapshot, at(0), fair_outcome), ["id-masked"]);
+
+    let none = |step: &Step| match step {
+        Step::FindMinted(_) => Outcome::NoneMinted,
+        step => fair_outcome(step),
+    };
+    let mut snapshot = given().snapshot(at(0));
+    story(&mut snapshot, at(0), none);
+    snapshot.run = snapshot::Run::default();
+    while let Next::Step(step) = plan(&snapshot, at(45)) {
+        if let Step::Open(attempt) = &step {
+            assert_eq!(attempt.given_up, [id("masked")]);
+            return;
+        }
+        let outcome = none(&step);
+        snapshot.fold(step, outcome, at(45));
+    }
+    panic!("no attempt was opened");
+}
+
+#[test]
+fn an_id_that_only_a_record_names_is_revoked_only_if_it_is_ours() {
+    let forged = Attempt {
+        given_up: vec![id("victim")],
+        ..attempt(1)
+    };
+    let given = Given {
+        attempt: Some(forged),
+        deleting: true,
+        ..Given::issued(own_facts(own(1, "a")))
+    };
+    let mut snapshot = given.snapshot(at(0));
+    let mut asked = Vec::new();
+    while let Next::Step(step) = plan(&snapshot, at(0)) {
+        let outcome = match &step {
+            Step::Revoke { token_id, with, .. } if *token_id == id("victim") => {
+                asked.push(matches!(with, RevokeWith::AccountIfOurs(None)));
+                Outcome::NotOurs
+            }
+            step => fair_outcome(step),
+        };
+        snapshot.fold(step, outcome, at(0));
+    }
+    assert_eq!(asked, [true], "once, and only if its tags say so");
+    let left_alone = |note: &Note| note.warning && note.reason == Reason::NotOurs;
+    assert!(snapshot.run.notes.iter().any(left_alone));
+}
+
+#[test]
+fn nothing_is_stored_for_a_token_that_is_gone_and_what_it_minted_is_revoked() {
+    let given = Given {
+        attempt: Some(attempt(1)),
+        memory: remembering(open(attempt(1), Fate::Minted(minted("mine")))),
+        ..Given::default()
+    };
+    let gone = |step: &Step| match step {
+        Step::Look => Outcome::TokenGone,
+        step => fair_outcome(step),
+    };
+    assert_eq!(steps(given, 20, gone), ["look", "revoke", "Gone"]);
+}
+
+#[test]
+fn a_post_is_not_sent_when_either_clock_says_that_its_attempt_is_old() {
+    let given = || Given {
+        attempt: Some(attempt(1)),
+        memory: remembering(open(attempt(1), Fate::Unsent)),
+        ..Given::default()
+    };
+    let slept = Moment {
+        elapsed: at(1).elapsed,
+        wall: at(15).wall,
+    };
+    let set_back = Moment {
+        elapsed: at(15).elapsed,
+        wall: at(0).wall,
+    };
+    assert_eq!(given().next(at(14)), "mint");
+    assert_eq!(given().next(slept), "permit");
+    assert_eq!(given().next(set_back), "permit");
+}
+
+#[test]
+fn an_attempt_of_the_documented_dialect_tells_what_it_may_have_made_before_another_begins() {
+    let documented = Attempt {
+        dialect: Dialect::Documented,
+        ..attempt(1)
+    };
+    let account = |exclusive| {
+        AccountFacts::Ready(Identity {
+            dialect: Dialect::Documented,
+            exclusive,
+            ..identity()
+        })
+    };
+    let given = |exclusive| Given {
+        account: account(exclusive),
+        attempt: Some(documented.clone()),
+        ..Given::default()
+    };
+    let suspects = |step: &Step| match step {
+        Step::FindMinted(_) => Outcome::Suspects(vec![id("suspect")]),
+        step => fair_outcome(step),
+    };
+    let later = |given: Given| {
+        let mut snapshot = given.snapshot(at(0));
+        assert_eq!(word(&plan(&snapshot, at(0))), "CreateOutcomeUnknown");
+        let steps = story(&mut snapshot, at(45), suspects);
+        let told = snapshot
+            .run
+            .notes
+            .iter()
+            .any(|note| note.text.contains("id-suspect"));
+        (steps[0].clone(), told)
+    };
+    assert_eq!(later(given(false)), ("find_minted".into(), true));
+    assert_eq!(
+        later(given(true)),
+        ("permit".into(), false),
+        "the stock of an exclusive account finds it"
+    );
+    // A deletion does not wait for an account that is gone only to tell something.
+    let gone = AccountFacts::Broken(Trouble::stalled(Reason::AccountNotFound, "x"));
+    let deleting = Given {
+        account: gone,
+        deleting: true,
+        ..given(false)
+    };
+    let snapshot = deleting.snapshot(at(0));
+    assert_eq!(word(&plan(&snapshot, at(45))), "lift_finalizer");
+}
