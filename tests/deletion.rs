@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken};
-use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Verb, When};
+use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Shape, Verb, When};
 use serde_json::json;
 
 use crate::support::{World, value};
@@ -54,13 +54,22 @@ async fn a_token_that_may_not_revoke_itself_is_revoked_through_the_account() {
 async fn a_token_whose_value_is_lost_is_revoked_through_the_account() {
     let world = World::new().await;
     world.ready_token("blind").await;
+    // The value is not shown any more, and no other token can be had in its place.
     world
         .platform
         .with(|sandbox, _| sandbox.model.config.mask_values = true);
+    let refused = Fault::Status {
+        when: When::Before,
+        status: 400,
+        body: Shape::Detail,
+        retry_after: None,
+    };
+    let post = Match::on(Verb::Post, Route::Tokens);
+    world.platform.script(vec![Rule::always(post, refused)]);
     world
         .patch::<Secret>("blind", crate::support::no_value())
         .await;
-    world.until_trouble("blind", "ValueUnavailable").await;
+    world.until_trouble("blind", "Refused").await;
     world.delete::<PlatformToken>("blind").await;
     world.until_gone::<PlatformToken>("blind").await;
     assert!(world.live().is_empty());

@@ -87,7 +87,7 @@ async fn the_role_grants_what_is_needed_and_no_more() {
         ("create", "events.events.k8s.io", true),
         ("list", "events.events.k8s.io", false),
         ("get", "namespaces/kube-system", true),
-        ("get", "namespaces/default", false),
+        ("get", "namespaces/default", true),
         ("list", "namespaces", false),
         ("get", "pods", false),
         ("create", "pods", false),

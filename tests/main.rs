@@ -12,6 +12,7 @@
 mod support;
 
 mod accounts;
+mod attempts;
 mod bad_input;
 mod cli;
 mod client;
@@ -21,3 +22,4 @@ mod issuance;
 mod kinds;
 mod repair;
 mod secrecy;
+mod survival;

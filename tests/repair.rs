@@ -135,16 +135,26 @@ async fn a_token_that_is_gone_with_its_value_is_minted_anew() {
 }
 
 #[tokio::test]
-async fn a_value_that_the_platform_hides_is_not_replaced_behind_the_users_back() {
+async fn a_token_whose_value_is_beyond_recovery_is_replaced_and_then_revoked() {
     let world = World::new().await;
     world.ready_token("hidden").await;
     world
         .platform
         .with(|sandbox, _| sandbox.model.config.mask_values = true);
     world.patch::<Secret>("hidden", no_value()).await;
-    let message = world.until_trouble("hidden", "ValueUnavailable").await;
-    assert!(message.contains("put the value back"), "{message}");
-    assert_eq!((world.minted(), world.live().len()), (1, 1));
+    let former = world.live()[0].id.clone();
+    let replaced = |token: &PlatformToken| {
+        let id = token
+            .status
+            .as_ref()
+            .and_then(|status| status.token_id.as_ref());
+        is_ready(token) && id.is_some_and(|id| *id != former)
+    };
+    world
+        .until_token("hidden", "another token is Ready", replaced)
+        .await;
+    assert_eq!((world.minted(), world.live().len()), (2, 1));
+    assert_ne!(world.live()[0].id, former);
 }
 
 #[tokio::test]

@@ -240,6 +240,9 @@ pub struct AccountStatus {
     #[serde(rename = "unclaimedTokenIDs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub unclaimed_token_ids: Vec<TokenId>,
+    /// What was there when the account became exclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
     /// `Ready`, and where they apply `Reconciling` and `Stalled`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -263,18 +266,20 @@ pub struct TokenCounts {
     pub unclaimed: u32,
 }
 
-/// What was on an exclusive account when it became so: whatever is newer is ours. Kept as an annotation of the account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What was on an account when it became exclusive: whatever is newer is ours. Where it is lost it is taken anew, and
+/// spares all that is older.
+#[derive(JsonSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Baseline {
-    /// The cluster that took it; in a copy of the account it is another's.
-    pub cluster: String,
     /// The user whose account it was.
     #[serde(rename = "userID", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub user_id: Option<UserId>,
     /// When the newest token was created.
+    #[schemars(with = "String")]
     pub created_at: Timestamp,
     /// The tokens created at that very time.
+    #[schemars(with = "Vec<String>")]
     pub ids: BTreeSet<TokenId>,
 }
 

@@ -15,8 +15,6 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 
 /// On a PlatformToken: the open attempt, as JSON ([`crate::api::Attempt`]). On a Secret: `NUMBER/ID`.
 pub const ATTEMPT: &str = "platform.acedata.cloud/attempt";
-/// On an exclusive account: what was there when it became so, as JSON ([`crate::api::Baseline`]).
-pub const BASELINE: &str = "platform.acedata.cloud/baseline";
 /// On a Secret: whose it is, `CLUSTER/NAMESPACE/NAME/UID`.
 pub const OWNER: &str = "platform.acedata.cloud/owner";
 /// On a Secret: ids of other tokens of the same attempt, which are owed until they are revoked, separated by commas.

@@ -57,6 +57,11 @@ pub(super) fn snapshot(
     let facts = token_facts(token, &context.cluster);
     let secrets = secrets(&facts, basis.secrets);
     let credentials = context.accounts.credentials();
+    let key = account_key(token);
+    let memory = Memory {
+        leftovers: context.accounts.leftovers(&key, &facts.owner.uid),
+        ..memory
+    };
     Snapshot::new(
         facts,
         basis.account,

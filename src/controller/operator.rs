@@ -162,12 +162,19 @@ impl Operator {
         found
     }
 
-    /// What of a PlatformToken concerns the operator, as a number that changes with it. Its own status writes do not.
+    /// What of a PlatformToken concerns the operator, as a number that changes with it. Of the status only the token does,
+    /// so that one that was wiped is written again.
     #[must_use]
     pub fn concern(token: &Watched) -> u64 {
         let metadata = token.meta();
+        let status = token
+            .0
+            .as_ref()
+            .ok()
+            .and_then(|token| token.status.as_ref());
         let mut hasher = DefaultHasher::new();
         (
+            status.and_then(|status| status.token_hash.as_ref()),
             metadata.generation,
             &metadata.finalizers,
             &metadata.annotations,

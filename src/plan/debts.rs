@@ -93,6 +93,25 @@ fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
         .chain(made)
         .chain(s.memory.surplus.iter().cloned())
         .chain(given_up(s))
+        .chain(leftovers(s))
+}
+
+/// What the account's list shows of us beside what we name; what an open attempt made may be stored yet.
+pub(super) fn leftovers(s: &Snapshot) -> impl Iterator<Item = Debt> {
+    let open = s.open_attempt().map(|open| open.attempt.tag());
+    let present = s.present().map(|issued| issued.token_id);
+    let listed = s.memory.leftovers.iter();
+    listed
+        .filter(move |row| Some(&row.token_id) != present.as_ref())
+        .filter(|row| !s.memory.revoked.contains(&row.token_id))
+        .filter(move |row| open.as_ref().is_none_or(|tag| !row.tags.contains(tag)))
+        .map(|row| Debt {
+            token_id: row.token_id.clone(),
+            base_url: row.base_url.clone(),
+            user_id: Some(row.user_id.clone()),
+            value: None,
+            evidence: Evidence::Recorded(None),
+        })
 }
 
 /// What attempts and Secrets record as given up.

@@ -1,6 +1,7 @@
 //! How the outcome of a step changes what is known.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::snapshot::{Fate, OpenAttempt, Snapshot};
 use super::{Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
@@ -21,6 +22,9 @@ impl Snapshot {
             (_, Outcome::Stale) => self.run.stale = true,
             (Step::Permit, Outcome::Permitted) => self.run.permitted = true,
             (Step::ReadSecret { name }, Outcome::Secret(facts)) => {
+                if let SecretFacts::Own(own) = &facts {
+                    self.forget_stored(own);
+                }
                 self.secrets.insert(name, facts);
             }
             (Step::Hold(_), Outcome::Held { resource_version }) => self.hold(resource_version, now),
@@ -39,6 +43,13 @@ impl Snapshot {
             }
             (Step::Look, Outcome::Current) => self.run.proven = Some(now),
             (Step::Look, Outcome::TokenGone) => self.run.gone = true,
+            (Step::Look, Outcome::NamespaceGoing) => {
+                let namespace = &self.token.owner.namespace;
+                let text =
+                    format!("namespace {namespace} is being deleted, and takes no Secret any more");
+                let wait = Duration::from_secs(5);
+                self.run.trouble = Some(Trouble::waiting(wait, Reason::SecretNotWritable, text));
+            }
             (step @ (Step::Mint(_) | Step::FindMinted(_)), outcome) => {
                 self.fold_attempt(step, outcome, now);
             }
@@ -105,6 +116,17 @@ impl Snapshot {
         }
     }
 
+    /// A Secret that bears the attempt closes it: what it holds is remembered no longer.
+    fn forget_stored(&mut self, own: &OwnSecret) {
+        let holds = |open: &mut OpenAttempt| match (&own.issued, &own.value, &open.fate) {
+            (Some(issued), Some(_), Fate::Minted(minted)) => {
+                issued.attempt == open.attempt.at && issued.token_id == minted.token_id
+            }
+            _ => false,
+        };
+        self.memory.attempt.take_if(holds);
+    }
+
     /// What came of revoking a token.
     fn fold_revocation(&mut self, token_id: TokenId, outcome: Outcome) {
         match outcome {
@@ -166,9 +188,7 @@ impl Snapshot {
                 self.memory.held = None;
                 self.memory.verified = None;
                 self.memory.lost = 0;
-                // The Secret bears the attempt now, which closes it; its value is remembered no longer.
-                let closes = |open: &mut OpenAttempt| open.attempt.at == issued.attempt;
-                self.memory.attempt.take_if(closes);
+                self.memory.issued = Some(issued.clone());
                 let own = OwnSecret {
                     version,
                     deleting: false,
@@ -178,6 +198,7 @@ impl Snapshot {
                     value: Some(value),
                     whole: true,
                 };
+                self.forget_stored(&own);
                 self.secrets.insert(name, SecretFacts::Own(Box::new(own)));
             }
             (Step::Remove { name, .. }, Outcome::SecretGone) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 
-use super::debts::{Debt, debts, revoke, surplus};
+use super::debts::{Debt, debts, leftovers, revoke, surplus};
 use super::report::{is_ready, whole_seconds};
 use super::{
     Fate, Halt, Minted, Moment, OpenAttempt, OwnSecret, Plan, Recovery, SecretFacts, Snapshot,
@@ -18,8 +18,8 @@ use crate::api::{
 /// A POST is not sent any more when its attempt has been open for so long.
 const POST_WITHIN: Duration = Duration::from_secs(15);
 
-/// A Secret is not written any more when the PlatformToken was proven so long ago.
-const STORE_WITHIN: Duration = Duration::from_secs(15);
+/// Nothing rests any more on a proof of the PlatformToken that is so old.
+const PROVEN_WITHIN: Duration = Duration::from_secs(15);
 
 /// After this time a POST that was in flight elsewhere has ended: 15 s to be sent, 20 s to be answered, and a margin.
 const POST_ENDED: Duration = Duration::from_secs(45);
@@ -70,6 +70,7 @@ fn is_settled_in_cache(s: &Snapshot) -> bool {
         && status.secret_name.as_ref() == Some(&s.token.secret_name)
         && s.open_attempt().is_none()
         && s.memory.holds_nothing()
+        && leftovers(s).next().is_none()
         && s.token.is_held()
         && s.token.attempt.is_ok()
 }
@@ -194,7 +195,7 @@ fn store_minted(s: &Snapshot, open: &OpenAttempt, minted: &Minted, now: Moment) 
     if let SecretFacts::Own(own) = s.wanted()
         && own.deleting
     {
-        return release(s, own);
+        return release(s, own, now);
     }
     let issued = Issued {
         attempt: open.attempt.at.clone(),
@@ -223,7 +224,7 @@ fn store(
     because: Reason,
     now: Moment,
 ) -> Step {
-    if s.run.proven.is_none_or(|at| now.since(at) >= STORE_WITHIN) {
+    if !is_proven(s, now) {
         return Step::Look;
     }
     Step::Store {
@@ -294,15 +295,20 @@ fn shown(ids: &[TokenId]) -> String {
     ids.join(", ")
 }
 
+/// Whether the PlatformToken was proven just now to be as we know it.
+fn is_proven(s: &Snapshot, now: Moment) -> bool {
+    s.run.proven.is_some_and(|at| now.since(at) < PROVEN_WITHIN)
+}
+
 /// A token was issued: its value is in the wanted Secret, it answers, and no other Secret holds it.
 fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
     match s.wanted() {
-        SecretFacts::Own(own) if own.deleting => release(s, own),
+        SecretFacts::Own(own) if own.deleting => release(s, own, now),
         SecretFacts::Own(own) if own.whole && own.issued.as_ref() == Some(issued) => {
             if let Some(step) = verify(s, own, issued) {
                 return Ok(Some(step));
             }
-            tidy(s)
+            tidy(s, now)
         }
         _ => restore(s, issued, now),
     }
@@ -374,9 +380,14 @@ fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
 }
 
 /// One token, one Secret: every other token is revoked, then Secrets of other names go.
-fn tidy(s: &Snapshot) -> Plan {
+fn tidy(s: &Snapshot, now: Moment) -> Plan {
     if let Some(debt) = surplus(s).next() {
-        return revoke(s, debt);
+        // Another process may have opened an attempt, whose token this may be.
+        return if is_proven(s, now) {
+            revoke(s, debt)
+        } else {
+            Ok(Some(Step::Look))
+        };
     }
     Ok(s.strays().next().map(|(name, stray)| Step::Remove {
         name: name.clone(),
@@ -385,7 +396,7 @@ fn tidy(s: &Snapshot) -> Plan {
 }
 
 /// Lets a deleted Secret go; its value is remembered, and it is written anew. One that others keep has to wait for them.
-fn release(s: &Snapshot, own: &OwnSecret) -> Plan {
+fn release(s: &Snapshot, own: &OwnSecret, now: Moment) -> Plan {
     let name = &s.token.secret_name;
     if !own.held {
         let text = format!(
@@ -394,6 +405,10 @@ fn release(s: &Snapshot, own: &OwnSecret) -> Plan {
         );
         let wait = Duration::from_secs(30);
         return Err(Trouble::waiting(wait, Reason::SecretNotWritable, text).into());
+    }
+    if !is_proven(s, now) {
+        // Where the namespace goes as well, no Secret could be written anew, and the value would be lost with a crash.
+        return Ok(Some(Step::Look));
     }
     Ok(Some(Step::Release {
         name: name.clone(),

@@ -33,7 +33,9 @@ pub use account::{Proof, report_account};
 pub use debts::{Debt, Evidence};
 pub use report::{report, report_invalid};
 pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
-pub use snapshot::{AccountFacts, Fate, Identity, Memory, OpenAttempt, Snapshot, TokenFacts};
+pub use snapshot::{
+    AccountFacts, Fate, Identity, Leftover, Memory, OpenAttempt, Snapshot, TokenFacts,
+};
 pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
 pub use stock::{Claims, Stock, Stocktaking, Unclaimed, baseline, take_stock};
 pub use trouble::{Reaction, Trouble, backoff};

@@ -96,6 +96,10 @@ pub struct Memory {
     pub attempt: Option<OpenAttempt>,
     /// Tokens that this process holds of attempts which another process has superseded.
     pub surplus: Vec<Debt>,
+    /// What the account's last stock showed of this PlatformToken beside what it names.
+    pub leftovers: Vec<Leftover>,
+    /// The token that this process stored last: the status may not say so yet.
+    pub issued: Option<Issued>,
     /// A value that no Secret holds at the moment.
     pub held: Option<TokenValue>,
     /// The value that has answered since it was stored.
@@ -110,6 +114,20 @@ pub struct Memory {
     pub lost: u32,
     /// Runs that ended in trouble, in a row.
     pub failures: u32,
+}
+
+/// A token that bears the tags of a PlatformToken which does not name it: a proxy repeated a POST, or one took effect
+/// after it had been given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its id.
+    pub token_id: TokenId,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The platform that it lives on.
+    pub base_url: String,
+    /// The user that it belongs to.
+    pub user_id: UserId,
 }
 
 /// An attempt, and what this process knows of its POST.
@@ -292,7 +310,7 @@ impl Snapshot {
         })
     }
 
-    /// The present token: the one of the highest attempt that the status or a Secret of ours records. Anyone may write an
+    /// The present token: the one of the highest attempt that the status, a Secret of ours or we ourselves know. Anyone may write an
     /// annotation: a Secret's record counts only beside the value that it speaks of.
     #[must_use]
     pub fn present(&self) -> Option<Issued> {
@@ -301,7 +319,8 @@ impl Snapshot {
             bound(own.value.as_ref(), &issued.hash).map(|_| issued)
         };
         let recorded = self.own_secrets().filter_map(|(_, own)| proven(own));
-        let all = self.token.status.issued().into_iter().chain(recorded);
+        let known = self.token.status.issued().into_iter();
+        let all = known.chain(recorded).chain(self.memory.issued.clone());
         all.reduce(|best, other| {
             if other.attempt.number > best.attempt.number {
                 other

@@ -28,7 +28,7 @@ pub enum Step {
     Open(Attempt),
     /// The one POST of this attempt.
     Mint(Attempt),
-    /// Prove by a live read that the PlatformToken is still as it was read.
+    /// Prove by live reads that the PlatformToken is still as it was read, and that its namespace is not going.
     Look,
     /// Look upstream for what an attempt has made whose answer this process does not have.
     FindMinted(Attempt),
@@ -157,6 +157,8 @@ pub enum Outcome {
     Minted(Minted),
     /// The PlatformToken is as it was read.
     Current,
+    /// The namespace is being deleted, and takes nothing new.
+    NamespaceGoing,
     /// There is no such PlatformToken any more.
     TokenGone,
     /// A token of the attempt is listed, and perhaps more: a proxy that repeats a POST makes several.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Listed, Moment};
+use super::{Leftover, Listed, Moment};
 use crate::api::{
-    AccountStatus, AttemptId, Baseline, TokenCounts, TokenHash, TokenId, TokenValue, cluster_tag,
+    AccountStatus, AttemptId, Baseline, TokenCounts, TokenHash, TokenId, TokenValue, UserId,
+    cluster_tag,
 };
 
 /// A token that is younger may be about to be stored.
@@ -21,6 +22,8 @@ const PASSES: u32 = 2;
 pub struct Stocktaking<'a> {
     /// Every token of the account.
     pub rows: &'a [Listed],
+    /// The platform.
+    pub base_url: &'a str,
     /// uid of the namespace `kube-system`.
     pub cluster: &'a str,
     /// What the cluster claims.
@@ -40,6 +43,17 @@ pub struct Claims {
     pub named: BTreeSet<TokenId>,
     /// The attempts whose tokens are neither stored nor given up.
     pub open: BTreeSet<AttemptId>,
+    /// The uids of all PlatformTokens.
+    pub uids: BTreeSet<String>,
+}
+
+impl Claims {
+    /// The PlatformToken whose tags a token bears.
+    fn uid_of(&self, row: &Listed) -> Option<String> {
+        let mut tags = row.tags.iter();
+        let uid = tags.find_map(|tag| tag.strip_prefix("uid="))?;
+        self.uids.get(uid).cloned()
+    }
 }
 
 /// What there is on an account.
@@ -49,8 +63,12 @@ pub struct Stock {
     pub counts: TokenCounts,
     /// Tokens that may be ours, and that nothing names; each was never used, or bears our tags.
     pub unclaimed: BTreeSet<TokenId>,
+    /// Those of them that bear the tags of a PlatformToken, by its uid.
+    pub leftovers: BTreeMap<String, Vec<Leftover>>,
     /// Tokens that somebody else made and uses on an account that claims to be exclusive.
     pub strangers: BTreeSet<TokenId>,
+    /// Of an exclusive account.
+    pub baseline: Option<Baseline>,
 }
 
 impl Stock {
@@ -66,7 +84,10 @@ impl Stock {
 /// Compares the platform with the cluster.
 #[must_use]
 pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
-    let mut stock = Stock::default();
+    let mut stock = Stock {
+        baseline: taking.baseline.cloned(),
+        ..Stock::default()
+    };
     let ours = cluster_tag(taking.cluster);
     let open: BTreeSet<String> = taking
         .claims
@@ -91,6 +112,15 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
         let newer = taking.baseline.is_some_and(|baseline| {
             row.created_at >= baseline.created_at && !baseline.ids.contains(&row.id)
         });
+        if tagged && let Some(uid) = taking.claims.uid_of(row) {
+            let leftover = Leftover {
+                token_id: row.id.clone(),
+                tags: row.tags.clone(),
+                base_url: taking.base_url.to_owned(),
+                user_id: row.user_id.clone(),
+            };
+            stock.leftovers.entry(uid).or_default().push(leftover);
+        }
         if tagged || (!row.used && (newer || taking.suspected.contains(&row.id))) {
             stock.unclaimed.insert(row.id.clone());
         } else if newer {
@@ -105,12 +135,11 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
 
 /// What was on an account when it became exclusive.
 #[must_use]
-pub fn baseline(rows: &[Listed], cluster: &str, user_id: Option<&crate::api::UserId>) -> Baseline {
+pub fn baseline(rows: &[Listed], user_id: Option<&UserId>) -> Baseline {
     let newest = rows.iter().map(|row| row.created_at).max();
     let created_at = newest.unwrap_or(Timestamp::UNIX_EPOCH);
     let at_that_time = rows.iter().filter(|row| row.created_at == created_at);
     Baseline {
-        cluster: cluster.to_owned(),
         user_id: user_id.cloned(),
         created_at,
         ids: at_that_time.map(|row| row.id.clone()).collect(),
@@ -125,7 +154,7 @@ impl Unclaimed {
     /// Takes in one stock; the tokens that are to be revoked. While any attempt is open, or somebody else uses the
     /// account as well, none is, and the count begins anew.
     pub fn note(&mut self, stock: &Stock, claims: &Claims) -> Vec<TokenId> {
-        if !claims.open.is_empty() || !stock.strangers.is_empty() {
+        if stock.baseline.is_none() || !claims.open.is_empty() || !stock.strangers.is_empty() {
             self.0.clear();
             return Vec::new();
         }
@@ -146,6 +175,7 @@ impl AccountStatus {
         self.tokens = Some(stock.counts);
         let shown = stock.unclaimed.iter().take(Self::MAX_UNCLAIMED);
         self.unclaimed_token_ids = shown.cloned().collect();
+        self.baseline.clone_from(&stock.baseline);
     }
 
     /// Writes tokens down that may be ours.

@@ -8,7 +8,7 @@ mod kind;
 mod prove;
 mod stock;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
     Reason, TokenHash, TokenId,
 };
-use crate::plan::{AccountFacts, Identity, Stock, Trouble, Unclaimed, report_account};
+use crate::plan::{AccountFacts, Identity, Leftover, Stock, Trouble, Unclaimed, report_account};
 use crate::platform::{Client, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
@@ -83,6 +83,8 @@ struct Inventory {
     /// When stock was last taken, on the monotonic clock.
     taken: Option<Duration>,
     unclaimed: Unclaimed,
+    /// What PlatformTokens have to look at, by their uid.
+    leftovers: BTreeMap<String, Vec<Leftover>>,
 }
 
 /// One state of one account's spec.
@@ -227,6 +229,15 @@ impl Accounts {
             .unwrap_or_default()
     }
 
+    /// What the last stock of an account showed of one PlatformToken beside what it names.
+    pub(super) fn leftovers(&self, key: &AccountKey, uid: &str) -> Vec<Leftover> {
+        let known = self.lock();
+        let listed = known.get(key).map(|known| &known.inventory.leftovers);
+        listed
+            .and_then(|listed| listed.get(uid).cloned())
+            .unwrap_or_default()
+    }
+
     /// The throttle of an account survives every proof, so that a pause does too; a new limit begins anew.
     fn throttle(&self, key: &AccountKey, limit: RateLimit) -> Arc<Throttle> {
         let fresh = || (limit, Arc::new(Throttle::new(limit)));
@@ -324,7 +335,10 @@ impl Inventory {
         }
         self.taken = Some(now);
         match stock::take(account, context, session, &mut self.unclaimed).await {
-            Ok(stock) => Some(stock),
+            Ok(mut stock) => {
+                self.leftovers = std::mem::take(&mut stock.leftovers);
+                Some(stock)
+            }
             Err(trouble) => {
                 let reason = trouble.reason.as_str();
                 tracing::warn!(account = %account.key(), reason, "{}", trouble.message);
@@ -368,6 +382,7 @@ fn remember<K: Account>(
     proven.credential = proven
         .credential
         .or_else(|| former.and_then(|former| former.proven.credential));
+    let leftovers = !inventory.leftovers.is_empty();
     known.insert(
         key.clone(),
         Known {
@@ -378,7 +393,7 @@ fn remember<K: Account>(
             inventory,
         },
     );
-    if !same {
+    if !same || leftovers {
         let _ = accounts.wake_tokens.send(key);
     }
     wait

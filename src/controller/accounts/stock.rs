@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Account, Session};
 use crate::api::{
-    Attempt, AttemptId, AttemptRef, Baseline, Owner, PlatformToken, Reason, TokenId, names,
+    AccountStatus, Attempt, AttemptId, AttemptRef, Owner, PlatformToken, Reason, TokenId, names,
 };
 use crate::controller::Context;
 use crate::controller::kubernetes::{KubeError, call};
@@ -57,39 +57,27 @@ pub(super) async fn take<K: Account>(
     } else {
         cached_claims(context)
     };
-    let baseline = match (identity.exclusive, recorded(account)) {
-        (false, _) => None,
-        (true, Some(baseline)) => Some(baseline),
-        (true, None) => {
-            let baseline = baseline(&rows, &context.cluster, identity.user_id.as_ref());
-            record(account, context, &baseline)
-                .await
-                .map_err(|error| of_kubernetes(&error))?;
-            Some(baseline)
-        }
-    };
-    let own = |baseline: &&Baseline| {
-        baseline.cluster == context.cluster
-            && (baseline.user_id.is_none() || baseline.user_id == identity.user_id)
-    };
-    let nothing = Vec::new();
-    let suspected = account
-        .status()
-        .map_or(&nothing, |status| &status.unclaimed_token_ids);
+    let nothing = AccountStatus::default();
+    let former = account.status().unwrap_or(&nothing);
+    let baseline = identity.exclusive.then(|| {
+        let known = former.baseline.clone();
+        known
+            .filter(|known| known.user_id == identity.user_id)
+            .unwrap_or_else(|| baseline(&rows, identity.user_id.as_ref()))
+    });
     let taking = Stocktaking {
         rows: &rows,
+        base_url: &identity.base_url,
         cluster: &context.cluster,
         claims: &claims,
         credentials: &context.accounts.credentials(),
-        suspected,
-        baseline: baseline.as_ref().filter(own),
+        suspected: &former.unclaimed_token_ids,
+        baseline: baseline.as_ref(),
     };
     let mut stock = take_stock(&taking, context.clock.now());
-    if taking.baseline.is_some() {
-        for token_id in unclaimed.note(&stock, &claims) {
-            revoke(account, context, session, &token_id).await?;
-            stock.revoked(&token_id);
-        }
+    for token_id in unclaimed.note(&stock, &claims) {
+        revoke(account, context, session, &token_id).await?;
+        stock.revoked(&token_id);
     }
     Ok(stock)
 }
@@ -136,24 +124,6 @@ pub(super) async fn write_down<K: Account>(
         "status": { "unclaimedTokenIDs": status.unclaimed_token_ids },
     }));
     call(api.patch_status(name, &PatchParams::default(), &patch)).await?;
-    Ok(())
-}
-
-fn recorded<K: Account>(account: &K) -> Option<Baseline> {
-    serde_json::from_str(account.meta().annotations.as_ref()?.get(names::BASELINE)?).ok()
-}
-
-async fn record<K: Account>(
-    account: &K,
-    context: &Context,
-    baseline: &Baseline,
-) -> Result<(), KubeError> {
-    let api = K::api(context.client.clone(), account.namespace().as_deref());
-    let patch = Patch::Merge(json!({ "metadata": {
-        "uid": account.uid(),
-        "annotations": { names::BASELINE: json!(baseline).to_string() },
-    }}));
-    call(api.patch_metadata(&account.name_any(), &PatchParams::default(), &patch)).await?;
     Ok(())
 }
 
@@ -211,6 +181,7 @@ async fn claims(context: &Context) -> Result<Claims, KubeError> {
 
 /// What one PlatformToken claims, beside the attempts that Secrets bear, by uid of their owner.
 fn claim(claims: &mut Claims, token: &PlatformToken, stored: &BTreeMap<String, u32>) {
+    claims.uids.extend(token.uid());
     let status = token.status.as_ref();
     claims
         .named

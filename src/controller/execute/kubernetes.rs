@@ -1,6 +1,6 @@
 //! The steps on Kubernetes: Secrets and the PlatformToken.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
@@ -62,9 +62,20 @@ impl Executor<'_> {
             Ok(Some(live))
                 if live.resource_version().as_ref() == Some(&s.token.resource_version) =>
             {
-                Outcome::Current
+                self.look_at_namespace(s).await
             }
             Ok(Some(_)) => Outcome::Stale,
+            Err(error) => Outcome::Failed(of_kubernetes(&error)),
+        }
+    }
+
+    async fn look_at_namespace(&self, s: &Snapshot) -> Outcome {
+        let api: Api<Namespace> = Api::all(self.context.client.clone());
+        match call(api.get_metadata(&s.token.owner.namespace)).await {
+            Ok(namespace) if namespace.metadata.deletion_timestamp.is_some() => {
+                Outcome::NamespaceGoing
+            }
+            Ok(_) => Outcome::Current,
             Err(error) => Outcome::Failed(of_kubernetes(&error)),
         }
     }

@@ -107,6 +107,7 @@ fn taken(rows: &[Listed], claims: &Claims, baseline: Option<&Baseline>, now: u64
     let credentials = BTreeSet::from([value("credential").hash()]);
     let taking = Stocktaking {
         rows,
+        base_url: "https://platform",
         cluster: "cluster",
         claims,
         credentials: &credentials,
@@ -140,6 +141,7 @@ fn stock_counts_what_is_ours_and_what_nothing_names() {
     let claims = Claims {
         named: ids(&["managed"]),
         open: BTreeSet::from([attempt(7).at.id]),
+        uids: BTreeSet::from([owner("token").uid]),
     };
     let stock = taken(&rows, &claims, None, 1000);
     assert_eq!(stock.unclaimed, ids(&["replayed", "suspect"]));
@@ -150,12 +152,15 @@ fn stock_counts_what_is_ours_and_what_nothing_names() {
     };
     assert_eq!(stock.counts, counts);
     assert!(stock.strangers.is_empty());
+    let leftovers = &stock.leftovers[&owner("token").uid];
+    let ids: Vec<&TokenId> = leftovers.iter().map(|row| &row.token_id).collect();
+    assert_eq!(ids, [&id("replayed")], "of a PlatformToken that lives");
 }
 
 #[test]
 fn on_an_exclusive_account_what_is_newer_than_the_baseline_is_ours_until_someone_uses_it() {
     let before = [row("old", 5), row("same-time", 10)];
-    let baseline = baseline(&before, "cluster", Some(&user()));
+    let baseline = baseline(&before, Some(&user()));
     assert_eq!(
         (baseline.created_at, &baseline.ids),
         (at(10).wall, &ids(&["same-time"]))
@@ -182,6 +187,7 @@ fn unclaimed_tokens_are_revoked_at_the_second_pass_unless_an_attempt_is_open_or_
     let stock = |strangers: &[&str]| Stock {
         unclaimed: ids(&["lost"]),
         strangers: ids(strangers),
+        baseline: Some(baseline(&[], None)),
         ..Stock::default()
     };
     let quiet = Claims::default();
@@ -201,7 +207,11 @@ fn unclaimed_tokens_are_revoked_at_the_second_pass_unless_an_attempt_is_open_or_
         unclaimed.note(&stock(&[]), &quiet).is_empty(),
         "counted anew"
     );
-    assert!(unclaimed.note(&Stock::default(), &quiet).is_empty());
+    let shared = Stock {
+        baseline: None,
+        ..stock(&[])
+    };
+    assert!(unclaimed.note(&shared, &quiet).is_empty(), "not exclusive");
     assert!(
         unclaimed.note(&stock(&[]), &quiet).is_empty(),
         "not in a row"

@@ -285,3 +285,100 @@ fn an_attempt_of_the_documented_dialect_tells_what_it_may_have_made_before_anoth
     let snapshot = deleting.snapshot(at(0));
     assert_eq!(word(&plan(&snapshot, at(45))), "lift_finalizer");
 }
+
+#[test]
+fn what_the_accounts_list_shows_beside_the_present_token_is_revoked_unless_an_attempt_may_store_it()
+{
+    let leftover = |text: &str, number| Leftover {
+        token_id: id(text),
+        tags: attempt(number).tags(),
+        base_url: "https://platform".into(),
+        user_id: user(),
+    };
+    let given = |leftovers: Vec<Leftover>| Given {
+        memory: Memory {
+            leftovers,
+            ..Memory::default()
+        },
+        ..Given::issued(SecretFacts::Unread {
+            resource_version: Some("7".into()),
+        })
+    };
+    let read = |step: &Step| match step {
+        Step::ReadSecret { .. } => Outcome::Secret(own_facts(own(1, "a"))),
+        step => fair_outcome(step),
+    };
+    assert_eq!(
+        steps(given(vec![leftover("twin", 1)]), 0, read),
+        ["read_secret", "look", "revoke", "Ready"]
+    );
+    assert_eq!(
+        given(vec![leftover("a", 1)]).next(at(0)),
+        "Ready",
+        "the present one"
+    );
+    let opened = Given {
+        attempt: Some(attempt(2)),
+        ..given(vec![leftover("twin", 2)])
+    };
+    let mut snapshot = opened.snapshot(at(0));
+    let none = |step: &Step| match step {
+        Step::FindMinted(_) => Outcome::NoneMinted,
+        step => read(step),
+    };
+    assert_eq!(
+        story(&mut snapshot, at(0), none),
+        ["read_secret", "find_minted", "CreateOutcomeUnknown"]
+    );
+}
+
+#[test]
+fn in_a_namespace_that_is_going_no_secret_is_let_go() {
+    let deleted = OwnSecret {
+        deleting: true,
+        ..own(1, "a")
+    };
+    let going = |step: &Step| match step {
+        Step::Look => Outcome::NamespaceGoing,
+        step => fair_outcome(step),
+    };
+    let given = Given::issued(own_facts(deleted));
+    assert_eq!(steps(given, 0, going), ["look", "SecretNotWritable"]);
+}
+
+#[test]
+fn a_stored_token_is_known_before_the_status_says_so() {
+    let mut snapshot = Given::default().snapshot(at(0));
+    story(&mut snapshot, at(0), fair_outcome);
+    let given = Given {
+        memory: snapshot.memory,
+        ..Given::default()
+    };
+    // The status could not be written, and someone emptied the Secret.
+    assert_eq!(given.next(at(1)), "hold");
+}
+
+#[test]
+fn a_secret_that_bears_the_attempt_ends_it_though_the_answer_to_its_store_was_lost() {
+    let given = Given {
+        attempt: Some(attempt(1)),
+        memory: remembering(open(attempt(1), Fate::Minted(minted("a")))),
+        ..Given::default()
+    };
+    let given = given.secret(
+        "token",
+        SecretFacts::Unread {
+            resource_version: None,
+        },
+    );
+    let mut snapshot = given.snapshot(at(0));
+    let stored = |step: &Step| match step {
+        Step::ReadSecret { .. } => Outcome::Secret(own_facts(own(1, "a"))),
+        step => fair_outcome(step),
+    };
+    assert_eq!(
+        story(&mut snapshot, at(0), stored),
+        ["read_secret", "verify", "Ready"]
+    );
+    assert!(snapshot.memory.holds_nothing());
+}
