@@ -118,65 +118,6 @@ async fn an_api_that_refuses_to_mint_is_told_and_asked_again_later() {
     }
 }
 
-#[tokio::test]
-async fn an_answer_that_is_lost_is_found_by_its_tag_and_never_repeated() {
-    for fault in [
-        Fault::Reset { when: When::After },
-        Fault::Cut,
-        Fault::Status {
-            when: When::After,
-            status: 502,
-            body: Shape::Html,
-            retry_after: None,
-        },
-        Fault::Garbage {
-            when: When::After,
-            status: 201,
-            text: "not json".into(),
-        },
-        Fault::Garbage {
-            when: When::After,
-            status: 201,
-            text: r#"{"id":"x","token":"nonsense"}"#.into(),
-        },
-    ] {
-        let world = World::new().await;
-        world.until_account("main", "Proven").await;
-        let shown = format!("{fault:?}");
-        world.platform.script(on_post(fault));
-        world.ready_token("found").await;
-        assert_eq!((world.minted(), world.live().len()), (1, 1), "{shown}");
-        let secret = world.secret("found").await.unwrap();
-        assert_eq!(
-            world.answers(&value(&secret, "token")).await,
-            200,
-            "{shown}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_post_that_made_nothing_is_given_up_only_when_none_can_be_on_its_way() {
-    let world = World::new().await;
-    world.until_account("main", "Proven").await;
-    let nonsense = Fault::Garbage {
-        when: When::Before,
-        status: 201,
-        text: r#"{"id":"x","token":"nonsense"}"#.into(),
-    };
-    world.platform.script(on_post(nonsense));
-    world.token("waiting", json!({})).await;
-    let message = world.until_trouble("waiting", "CreateOutcomeUnknown").await;
-    assert!(message.contains("looking again"), "{message}");
-    assert_eq!(posts(&world), 1, "an attempt has one POST");
-    world.platform.script(vec![]);
-    world.until_ready("waiting").await;
-    assert_eq!(
-        (world.minted(), world.live().len(), posts(&world)),
-        (1, 1, 2)
-    );
-}
-
 fn posts(world: &World) -> u64 {
     world.platform.with(|sandbox, _| {
         let calls = sandbox

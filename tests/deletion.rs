@@ -170,3 +170,46 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
         .await;
     assert!(world.live().is_empty(), "{:?}", world.live());
 }
+
+#[tokio::test]
+async fn a_secret_without_a_platformtoken_is_finished_when_it_is_deleted() {
+    let world = World::new().await;
+    world.ready_token("vanished").await;
+    // Nobody can revoke for now, and someone loses patience with the finalizer.
+    let unavailable = Fault::Status {
+        when: When::Before,
+        status: 503,
+        body: Shape::Detail,
+        retry_after: None,
+    };
+    let revocation = Match::on(Verb::Delete, Route::Token);
+    world
+        .platform
+        .script(vec![Rule::always(revocation, unavailable)]);
+    world.delete::<PlatformToken>("vanished").await;
+    world.until_trouble("vanished", "Unreachable").await;
+    let no_finalizer = json!({ "metadata": { "finalizers": null } });
+    world.patch::<PlatformToken>("vanished", no_finalizer).await;
+    world.until_gone::<PlatformToken>("vanished").await;
+    assert_eq!(world.live().len(), 1);
+
+    world.platform.script(vec![]);
+    world.delete::<Secret>("vanished").await;
+    world.until_gone::<Secret>("vanished").await;
+    assert!(world.live().is_empty());
+}
+
+#[tokio::test]
+async fn a_secret_that_names_nobody_is_let_go_when_it_is_deleted() {
+    let world = World::new().await;
+    let token = world.ready_token("robbed").await;
+    let mut stripped = crate::support::no_value();
+    stripped["metadata"] = json!({ "annotations": null });
+    world.patch::<Secret>("robbed", stripped).await;
+    world.until_trouble("robbed", "SecretNotWritable").await;
+    world.delete::<Secret>("robbed").await;
+    let again = world.until_ready("robbed").await;
+    let id = |token: PlatformToken| token.status.unwrap().token_id;
+    assert_eq!(id(again), id(token), "the platform knows the value");
+    assert_eq!(world.minted(), 1);
+}

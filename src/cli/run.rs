@@ -148,7 +148,7 @@ impl Run {
         };
         let (controller, server, stop) = tokio::join!(
             async {
-                let result = controller.await;
+                let result = Box::pin(controller).await;
                 shutdown.cancel();
                 result
             },

@@ -6,6 +6,7 @@
 //! - `accounts`: proves each account and hands out its session. `credentials`: wakes it when its Secret changes.
 //! - `secrets`: the index of generated Secrets, metadata only. `memory`: what outlives a run.
 //! - `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
+//! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go.
 //! - `wiring`: watches, queues and shutdown.
 
 mod accounts;
@@ -15,6 +16,7 @@ mod kubernetes;
 mod memory;
 mod observe;
 mod operator;
+mod orphans;
 mod platforms;
 mod report;
 mod secrets;

@@ -15,7 +15,7 @@ use crate::api::{Owner, TokenId, names};
 pub(super) type TokenName = (String, String);
 
 /// Namespace and name of a Secret.
-type SecretName = (String, String);
+pub(super) type SecretName = (String, String);
 
 /// The generated Secrets of the cluster, by owner.
 #[derive(Default)]
@@ -29,6 +29,8 @@ struct Inner {
     secrets: HashMap<TokenName, BTreeMap<String, String>>,
     /// The token that each Secret names.
     tokens: HashMap<SecretName, TokenId>,
+    /// Secrets that are being deleted and that our finalizer keeps.
+    dying: HashSet<SecretName>,
     /// What a list in progress has brought so far; whatever else is known is gone when it ends.
     listing: Option<HashSet<SecretName>>,
     /// The newest resourceVersion seen in any event.
@@ -56,6 +58,7 @@ impl SecretIndex {
             Event::InitDone => {
                 let listed = inner.listing.take().unwrap_or_default();
                 inner.tokens.retain(|name, _| listed.contains(name));
+                inner.dying.retain(|name| listed.contains(name));
                 let gone: Vec<SecretName> = inner
                     .owners
                     .keys()
@@ -70,6 +73,13 @@ impl SecretIndex {
     /// The Secrets of one PlatformToken: name and resourceVersion.
     pub(super) fn of(&self, token: &TokenName) -> BTreeMap<String, String> {
         self.lock().secrets.get(token).cloned().unwrap_or_default()
+    }
+
+    /// Every Secret that is being deleted and that our finalizer keeps, with the PlatformToken that it names.
+    pub(super) fn dying(&self) -> Vec<(SecretName, Option<TokenName>)> {
+        let inner = self.lock();
+        let with_owner = |name: &SecretName| (name.clone(), inner.owners.get(name).cloned());
+        inner.dying.iter().map(with_owner).collect()
     }
 
     /// Every token that a Secret names.
@@ -101,6 +111,12 @@ impl Inner {
                 .insert(name.1.clone(), version);
             self.owners.insert(name.clone(), owner.clone());
         }
+        let finalizers = secret.metadata.finalizers.as_deref().unwrap_or_default();
+        if secret.metadata.deletion_timestamp.is_some()
+            && finalizers.iter().any(|f| f == names::FINALIZER)
+        {
+            self.dying.insert(name.clone());
+        }
         if let Some(token_id) = token_of(secret) {
             self.tokens.insert(name.clone(), token_id);
         }
@@ -112,6 +128,7 @@ impl Inner {
 
     fn remove(&mut self, name: &SecretName) -> Option<TokenName> {
         self.tokens.remove(name);
+        self.dying.remove(name);
         let owner = self.owners.remove(name)?;
         if let Some(secrets) = self.secrets.get_mut(&owner) {
             secrets.remove(&name.1);

@@ -104,7 +104,7 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
 }
 
 /// Asks for steps and carries them out until there are none.
-async fn settle(executor: &mut Executor<'_>, snapshot: &mut Snapshot) -> Settled {
+pub(super) async fn settle(executor: &mut Executor<'_>, snapshot: &mut Snapshot) -> Settled {
     let context = executor.context;
     for _ in 0..MAX_STEPS {
         let begun = context.clock.now();

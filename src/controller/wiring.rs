@@ -87,6 +87,7 @@ pub async fn run(
         _ = controllers => {}
         () = watch_secrets(&operator, wake_owner, secrets_listed) => {}
         () = credentials::watch_all(&operator, wakes.credentials) => {}
+        () = finish_orphans(&operator) => {}
         () = split => {}
     }
     Ok(())
@@ -204,6 +205,15 @@ async fn watch_secrets(
             && let Some(listed) = listed.take()
         {
             let _ = listed.send(());
+        }
+    }
+}
+
+async fn finish_orphans(operator: &Operator) {
+    loop {
+        tokio::time::sleep(Operator::LOOK_FOR_ORPHANS).await;
+        for (namespace, name) in operator.orphans() {
+            operator.finish_orphan(&namespace, &name).await;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::snapshot::{Fate, OpenAttempt, Snapshot};
-use super::{Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
+use super::{AccountFacts, Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
 use crate::api::{Attempt, Dialect, Issued, Reason, TokenId, names};
 
 impl Snapshot {
@@ -147,6 +147,12 @@ impl Snapshot {
             // A DELETE of ours whose answer was lost has taken effect: the token does not know itself any more.
             Outcome::SelfUnknown if self.memory.revoke_unknown.contains(&token_id) => {
                 self.note_revoked(token_id);
+            }
+            // Nobody is left to ask, and nobody will ever use it.
+            Outcome::SelfUnknown
+                if self.run.gone && matches!(self.account, AccountFacts::Broken(_)) =>
+            {
+                self.settle(token_id);
             }
             Outcome::SelfUnknown | Outcome::SelfRefused => {
                 self.memory.self_refused.insert(token_id);

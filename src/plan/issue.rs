@@ -49,7 +49,10 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if let Some(debt) = superseded(s) {
         return revoke(s, debt);
     }
-    if let SecretFacts::Foreign { whose } = s.wanted() {
+    if let Some(step) = let_go(s) {
+        return Ok(Some(step));
+    }
+    if let SecretFacts::Foreign { whose, .. } = s.wanted() {
         return Err(foreign_secret(&s.token.secret_name, whose));
     }
     match (s.open_attempt(), s.present()) {
@@ -93,6 +96,20 @@ fn superseded(s: &Snapshot) -> Option<Debt> {
 pub(super) fn read_secrets(s: &Snapshot) -> Option<Step> {
     s.secrets.iter().find_map(|(name, facts)| match facts {
         SecretFacts::Unread { .. } => Some(Step::ReadSecret { name: name.clone() }),
+        _ => None,
+    })
+}
+
+/// A Secret that is nobody's and is being deleted is kept by our finalizer alone.
+pub(super) fn let_go(s: &Snapshot) -> Option<Step> {
+    s.secrets.iter().find_map(|(name, facts)| match facts {
+        SecretFacts::Foreign {
+            dying: Some(version),
+            ..
+        } => Some(Step::Release {
+            name: name.clone(),
+            version: version.clone(),
+        }),
         _ => None,
     })
 }

@@ -2,7 +2,7 @@
 //! in this order: the tokens, the Secrets, the PlatformToken.
 
 use super::debts::{debts, revoke};
-use super::issue::{find_out, read_secrets};
+use super::issue::{find_out, let_go, read_secrets};
 use super::{AccountFacts, Fate, Halt, Moment, Plan, Snapshot, Step};
 
 /// The next step of a PlatformToken that is being deleted.
@@ -10,7 +10,7 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if !s.token.is_held() && !s.run.gone {
         return Ok(None);
     }
-    if matches!(s.account, AccountFacts::Pending) {
+    if matches!(s.account, AccountFacts::Pending) && !s.run.gone {
         // Its credential is not known yet, and might be the very token that is to be revoked.
         return Err(Halt::Silent);
     }
@@ -25,6 +25,9 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     }
     if let Some(debt) = debts(s).into_iter().next() {
         return revoke(s, debt);
+    }
+    if let Some(step) = let_go(s) {
+        return Ok(Some(step));
     }
     if let Some((name, own)) = s.own_secrets().next() {
         let (name, version) = (name.clone(), own.version.clone());

@@ -25,6 +25,8 @@ pub enum SecretFacts {
     Foreign {
         /// Whose it seems to be and what to do, as the end of a sentence.
         whose: String,
+        /// Nobody's: it is being deleted, and only our finalizer keeps it.
+        dying: Option<Version>,
     },
     /// It is this PlatformToken's.
     Own(Box<OwnSecret>),
@@ -163,7 +165,10 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
         && original != name
     {
         let whose = format!("is a copy of Secret {original}; delete it, or {RENAME}");
-        return SecretFacts::Foreign { whose };
+        return SecretFacts::Foreign {
+            whose,
+            dying: dying(secret),
+        };
     }
     match annotations.get(names::OWNER).map(|text| Owner::parse(text)) {
         Some(Ok(said)) if said == *owner => {}
@@ -176,19 +181,26 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
             } = said;
             let whose =
                 format!("belongs to PlatformToken {namespace}/{name} (uid {uid}); {RENAME}");
-            return SecretFacts::Foreign { whose };
+            // Its owner may want it back.
+            return SecretFacts::Foreign { whose, dying: None };
         }
         Some(Err(_)) => {
             let whose =
                 format!("bears an owner annotation that does not read; delete it, or {RENAME}");
-            return SecretFacts::Foreign { whose };
+            return SecretFacts::Foreign {
+                whose,
+                dying: dying(secret),
+            };
         }
         None if value
             .as_ref()
             .is_some_and(|value| Some(&value.hash()) == known) => {}
         None => {
             let whose = format!("was not made by this operator; delete it, or {RENAME}");
-            return SecretFacts::Foreign { whose };
+            return SecretFacts::Foreign {
+                whose,
+                dying: dying(secret),
+            };
         }
     }
     let whole = match (&issued, &value) {
@@ -238,6 +250,11 @@ fn includes(secret: &Secret, wanted: &Secret) -> bool {
         && subset(want.annotations.as_ref(), have.annotations.as_ref())
         && subset(wanted.data.as_ref(), secret.data.as_ref())
         && is_held(secret)
+}
+
+fn dying(secret: &Secret) -> Option<Version> {
+    let dying = secret.metadata.deletion_timestamp.is_some() && is_held(secret);
+    dying.then(|| Version::of(&secret.metadata))
 }
 
 fn is_held(secret: &Secret) -> bool {

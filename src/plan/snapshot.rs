@@ -247,6 +247,40 @@ impl Snapshot {
         snapshot
     }
 
+    /// The same for a PlatformToken that is gone for good, and left a Secret.
+    #[must_use]
+    pub fn gone(
+        owner: Owner,
+        account: AccountFacts,
+        secret: (String, SecretFacts),
+        memory: Memory,
+        credentials: BTreeSet<TokenHash>,
+        fresh: AttemptId,
+    ) -> Self {
+        let token = TokenFacts {
+            owner,
+            generation: None,
+            resource_version: String::new(),
+            deleting: true,
+            finalizers: Vec::new(),
+            secret_name: secret.0.clone(),
+            attempt: Ok(None),
+            status: PlatformTokenStatus::default(),
+        };
+        Self {
+            token,
+            account,
+            secrets: BTreeMap::from([secret]),
+            memory,
+            credentials,
+            fresh,
+            run: Run {
+                gone: true,
+                ..Run::default()
+            },
+        }
+    }
+
     /// An attempt that this process has not seen before may have been sent by another: its fate is unknown. One of
     /// another owner is a copy's, and one with a lower number is history.
     fn notice_attempt(&mut self, now: Moment) {

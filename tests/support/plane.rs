@@ -10,7 +10,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use super::control_plane::ControlPlane;
 
 /// How many tests can have a platform of their own.
-const PLATFORMS: usize = 80;
+const PLATFORMS: usize = 120;
 
 /// The control plane of this process.
 pub(crate) fn plane() -> &'static Plane {

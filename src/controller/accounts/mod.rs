@@ -25,7 +25,7 @@ use super::kubernetes::KubeError;
 use super::report::{publish_if_new, report_unreadable, write_status};
 use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
-    Reason, TokenHash, TokenId,
+    Reason, TokenHash, TokenId, UserId,
 };
 use crate::plan::{AccountFacts, Identity, Leftover, Stock, Trouble, Unclaimed, report_account};
 use crate::platform::{Client, Throttle};
@@ -127,6 +127,19 @@ impl Accounts {
                 (AccountFacts::Broken(trouble), None)
             }
         }
+    }
+
+    /// A proven account of this user, whichever it is.
+    pub(super) fn of_user(&self, base_url: &str, user_id: &UserId) -> Option<Arc<Session>> {
+        let known = self.lock();
+        let mut sessions: Vec<_> = known
+            .values()
+            .filter_map(|known| known.proven.session.as_ref().ok())
+            .filter(|session| session.identity.base_url == base_url)
+            .filter(|session| session.identity.user_id.as_ref() == Some(user_id))
+            .collect();
+        sessions.sort_by(|a, b| a.key.cmp(&b.key));
+        sessions.first().map(|session| Arc::clone(session))
     }
 
     /// The hashes of every credential that an account uses, or used last.

@@ -320,6 +320,7 @@ fn what_stands_in_the_way_of_a_new_token_stops_it_before_the_post() {
     let broken = Trouble::stalled(Reason::Unauthorized, "x");
     let foreign = || SecretFacts::Foreign {
         whose: "is another's".into(),
+        dying: None,
     };
     for (given, expected) in [
         (
@@ -659,6 +660,7 @@ fn a_deleted_token_is_revoked_then_its_secret_goes_then_its_finalizer() {
     );
     let foreign = SecretFacts::Foreign {
         whose: "is another's".into(),
+        dying: None,
     };
     assert_eq!(
         steps(Given::issued(foreign)),

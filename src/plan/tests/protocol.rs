@@ -382,3 +382,32 @@ fn a_secret_that_bears_the_attempt_ends_it_though_the_answer_to_its_store_was_lo
     );
     assert!(snapshot.memory.holds_nothing());
 }
+
+#[test]
+fn a_secret_that_is_nobodys_is_let_go_when_it_is_deleted() {
+    let nobodys = || SecretFacts::Foreign {
+        whose: "was not made by this operator".into(),
+        dying: Some(version("7")),
+    };
+    assert_eq!(
+        steps(Given::default().secret("token", nobodys()), 0, fair_outcome),
+        [
+            "release",
+            "permit",
+            "preflight",
+            "open",
+            "mint",
+            "store",
+            "verify",
+            "Ready"
+        ]
+    );
+    let deleting = Given {
+        deleting: true,
+        ..Given::issued(nobodys())
+    };
+    assert_eq!(
+        steps(deleting, 0, fair_outcome),
+        ["revoke", "release", "lift_finalizer", "Gone"]
+    );
+}

@@ -33,7 +33,8 @@ fn any_secret() -> impl Strategy<Value = SecretFacts> {
             resource_version: Some("7".into())
         }),
         Just(SecretFacts::Foreign {
-            whose: "is another's".into()
+            whose: "is another's".into(),
+            dying: None
         }),
         own,
     ]
@@ -89,7 +90,10 @@ fn outcome(step: &Step, die: u8) -> Outcome {
     let failed = || Outcome::Failed(Trouble::transient(Reason::Unreachable, "x"));
     match (step, die % 4) {
         (Step::ReadSecret { .. }, 0) => Outcome::Secret(own_facts(own(1, "t1"))),
-        (Step::ReadSecret { .. }, 1) => Outcome::Secret(SecretFacts::Foreign { whose: "x".into() }),
+        (Step::ReadSecret { .. }, 1) => Outcome::Secret(SecretFacts::Foreign {
+            whose: "x".into(),
+            dying: None,
+        }),
         (Step::Preflight { .. }, 0) => Outcome::Exists,
         (Step::Mint(_), 0) => Outcome::NotMinted(Trouble::stalled(Reason::Refused, "x")),
         (Step::Mint(_), 2) if die > 200 => Outcome::MintedWithheld(vec![id("masked")]),

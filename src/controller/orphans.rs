@@ -1,0 +1,129 @@
+//! Secrets of ours that are being deleted with no PlatformToken left to let them go: a copy, one of another cluster, one
+//! whose PlatformToken lost its finalizer, or one that was written too late. Each is finished: its token is revoked if
+//! it was this cluster's, then our finalizer is lifted. Without that a namespace would hang on it for ever.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+use tracing::Instrument;
+
+use super::Operator;
+use super::execute::Executor;
+use super::kubernetes::{KubeError, call_opt};
+use super::memory::Remembered;
+use super::tokens::settle;
+use crate::api::{AccountKind, Issued, Owner, PlatformToken, Reason, names};
+use crate::plan::{AccountFacts, SecretFacts, Snapshot, Trouble, Verdict, Version, read};
+
+impl Operator {
+    /// How often to ask for [`Operator::orphans`]. They are found in memory: no call is made where there are none.
+    pub const LOOK_FOR_ORPHANS: Duration = Duration::from_secs(10);
+
+    /// Namespace and name of every Secret that hangs on our finalizer and whose PlatformToken is not in the cache.
+    #[must_use]
+    pub fn orphans(&self) -> Vec<(String, String)> {
+        let lives = |(namespace, name): &(String, String)| {
+            let token = ObjectRef::new(name).within(namespace);
+            self.context.tokens.get(&token).is_some()
+        };
+        let mut orphans: Vec<_> = self
+            .context
+            .secrets
+            .dying()
+            .into_iter()
+            .filter(|(_, owner)| !owner.as_ref().is_some_and(lives))
+            .map(|(secret, _)| secret)
+            .collect();
+        orphans.sort();
+        orphans
+    }
+
+    /// Finishes one such Secret, if it is one on a live look.
+    pub async fn finish_orphan(&self, namespace: &str, name: &str) {
+        let span = tracing::info_span!("secret", namespace, name);
+        let finished = self.finish(namespace, name).instrument(span.clone()).await;
+        let _entered = span.enter();
+        match finished {
+            Ok(Some(Verdict::Trouble(trouble))) => {
+                tracing::warn!(reason = trouble.reason.as_str(), "{}", trouble.message);
+            }
+            Ok(Some(Verdict::Gone)) => tracing::info!("let go of a Secret without a PlatformToken"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "a Secret without a PlatformToken was not let go"),
+        }
+    }
+
+    async fn finish(&self, namespace: &str, name: &str) -> Result<Option<Verdict>, KubeError> {
+        let context = &*self.context;
+        let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+        let Some(secret) = call_opt(secrets.get(name)).await? else {
+            return Ok(None);
+        };
+        let held = secret.finalizers().iter().any(|f| f == names::FINALIZER);
+        if secret.metadata.deletion_timestamp.is_none() || !held {
+            return Ok(None);
+        }
+        let owner = secret.annotations().get(names::OWNER);
+        let owner = owner
+            .and_then(|text| Owner::parse(text).ok())
+            .filter(|owner| owner.cluster == context.cluster && owner.namespace == namespace);
+        let facts = match &owner {
+            Some(owner) => {
+                let tokens: Api<PlatformToken> = Api::namespaced(context.client.clone(), namespace);
+                let token = call_opt(tokens.get_metadata(&owner.name)).await?;
+                if token.is_some_and(|token| token.uid().as_ref() == Some(&owner.uid)) {
+                    return Ok(None);
+                }
+                read(&secret, owner, None)
+            }
+            None => SecretFacts::Foreign {
+                whose: "names no PlatformToken of this cluster".into(),
+                dying: Some(Version::of(&secret.metadata)),
+            },
+        };
+        let owner = owner.unwrap_or_else(|| Owner {
+            cluster: context.cluster.clone(),
+            namespace: namespace.to_owned(),
+            name: String::new(),
+            uid: String::new(),
+        });
+        let issued = Issued::from_annotations(secret.annotations());
+        let session =
+            issued.and_then(|issued| context.accounts.of_user(&issued.base_url, &issued.user_id));
+        let account = match &session {
+            Some(session) => AccountFacts::Ready(session.identity.clone()),
+            None => AccountFacts::Broken(Trouble::transient(
+                Reason::AccountNotFound,
+                format!(
+                    "no {:?} of its user is proven",
+                    AccountKind::ClusterPlatformAccount
+                ),
+            )),
+        };
+        let uid = owner.uid.clone();
+        let Remembered {
+            rules, mut written, ..
+        } = context.memory.take(&uid);
+        let credentials = context.accounts.credentials();
+        let fresh = (context.fresh)();
+        let secret = (name.to_owned(), facts);
+        let mut snapshot = Snapshot::gone(owner, account, secret, rules, credentials, fresh);
+        let mut executor = Executor {
+            context,
+            session,
+            written: &mut written,
+        };
+        let settled = settle(&mut executor, &mut snapshot).await;
+        if settled.verdict != Verdict::Gone {
+            let remembered = Remembered {
+                rules: snapshot.memory,
+                written,
+                pause: None,
+            };
+            context.memory.put(&uid, remembered);
+        }
+        Ok(Some(settled.verdict))
+    }
+}
