@@ -4,6 +4,7 @@
 //! own behind a port that the operator was told to trust, and the means to wait for something to become true.
 
 mod control_plane;
+pub(crate) mod expectations;
 mod plane;
 mod world;
 

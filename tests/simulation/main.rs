@@ -1,0 +1,43 @@
+//! Deterministic simulation: our own observe, plan, execute and report, under a seeded schedule and paused time, against
+//! a small double of the API server and the sandbox's model of the platform. No sockets. The same seed makes the same
+//! run, effect for effect.
+//!
+//! | file | thought |
+//! |---|---|
+//! | `apiserver` | the double of the API server |
+//! | `world` | what the processes of one run share |
+//! | `network`, `fault` | the way of each request of ours, and what befalls it |
+//! | `process`, `queue`, `watches` | a process that believes it leads: what wakes it, when it looks at what |
+//! | `users` | what users, strangers and other programs do |
+//! | `promises` | what has to hold, whatever happened |
+//! | `scenarios`, `run` | the stories, and one run of one |
+//! | `sabotage` | guards that are taken away |
+//! | `trace`, `chance` | what happened; seeded chance |
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test owns its tasks and its time, and says with a panic what does not hold"
+)]
+
+mod apiserver;
+mod chance;
+#[path = "../support/expectations.rs"]
+mod expectations;
+mod fault;
+mod fidelity;
+mod network;
+mod parallel;
+mod process;
+mod promises;
+mod queue;
+mod run;
+mod sabotage;
+mod scenarios;
+mod sweep;
+mod trace;
+mod users;
+mod watches;
+mod world;

@@ -1,0 +1,226 @@
+//! What has to hold, whatever happened.
+//!
+//! Some promises hold at every moment and are looked at after each write; the others hold when all is quiet again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use platform_token_operator::api::{Dialect, TokenId, TokenValue, names};
+use platform_token_operator::sandbox::LiveToken;
+use serde_json::Value;
+
+use super::apiserver::{Kind, finalizers, is_deleting};
+use super::users::{is_ready, text_of};
+use super::world::World;
+
+/// The most effects that an hour may have, for each PlatformToken and account and process.
+const EFFECTS_AN_HOUR: usize = 700;
+
+/// A generated Secret: what it says and what it holds.
+struct Stored {
+    name: String,
+    owner_uid: String,
+    id: Option<TokenId>,
+    value: Option<TokenValue>,
+}
+
+impl World {
+    /// Looks whether every promise that holds at all times still does.
+    pub(crate) fn watch_promises(&self) {
+        let strangers = self.state().strangers.clone();
+        let wronged = self.platform.with(|sandbox, _| {
+            let revoked = sandbox.model.revoked();
+            let wronged = revoked.iter().find(|id| strangers.contains(*id));
+            wronged.cloned()
+        });
+        if let Some(id) = wronged {
+            self.state().strangers.remove(&id);
+            self.violated(format!("token {id} was revoked, and it is a stranger's"));
+        }
+    }
+
+    /// Looks whether every promise holds now that all is quiet; what does not.
+    pub(crate) fn broken_promises(&self, at_rest: bool) -> Vec<String> {
+        let mut broken = self.state().violations.clone();
+        if !at_rest {
+            broken.push("it does not come to rest".into());
+        }
+        self.tokens_are_in_secrets(&mut broken);
+        self.ready_means_ready(&mut broken);
+        self.nothing_is_stuck(&mut broken);
+        self.posts_are_one_for_each_attempt(&mut broken);
+        self.nothing_runs_hot(&mut broken);
+        broken
+    }
+
+    /// Live upstream tokens = tokens in Secrets + strangers (+ suspects); one for each PlatformToken.
+    fn tokens_are_in_secrets(&self, broken: &mut Vec<String>) {
+        let stored = self.stored();
+        let live: Vec<LiveToken> = self
+            .platform
+            .with(|sandbox, _| sandbox.model.live().cloned().collect());
+        let strangers = self.state().strangers.clone();
+        let suspects = self.suspects();
+        let mut of_owner: BTreeMap<&str, BTreeSet<&TokenId>> = BTreeMap::new();
+        for token in live.iter().filter(|token| !strangers.contains(&token.id)) {
+            let held: Vec<&Stored> = stored
+                .iter()
+                .filter(|s| s.value.as_ref().is_some_and(|value| value.hash() == token.hash))
+                .collect();
+            for secret in &held {
+                of_owner.entry(&secret.owner_uid).or_default().insert(&token.id);
+            }
+            if held.is_empty() && !suspects.contains(&token.id) {
+                broken.push(format!("token {} lives, and no Secret holds it", token.id));
+            }
+            if held.len() > 1 {
+                let names: Vec<&str> = held.iter().map(|secret| secret.name.as_str()).collect();
+                broken.push(format!("token {} is in several Secrets: {names:?}", token.id));
+            }
+        }
+        for (owner, tokens) in of_owner {
+            if tokens.len() > 1 {
+                broken.push(format!("PlatformToken {owner} has {} live tokens", tokens.len()));
+            }
+        }
+        for stranger in strangers {
+            if !live.iter().any(|token| token.id == stranger) {
+                broken.push(format!("a stranger's token {stranger} is gone"));
+            }
+        }
+    }
+
+    /// On a documented platform nobody can tell who made a token: where an answer was lost, or died with its process,
+    /// its token may stay.
+    fn suspects(&self) -> BTreeSet<TokenId> {
+        let state = self.state();
+        if self.setup.platform.dialect == Dialect::Current {
+            return BTreeSet::new();
+        }
+        let forgotten = state.posts.iter().filter(|post| {
+            let Some((process, life)) = post.answered else {
+                return true;
+            };
+            state.lives[process] != life
+        });
+        forgotten.filter_map(|post| post.made.clone()).collect()
+    }
+
+    /// A Ready PlatformToken has a Secret, whose value is that of a live token and has answered.
+    fn ready_means_ready(&self, broken: &mut Vec<String>) {
+        let stored = self.stored();
+        for (name, token) in self.tokens() {
+            if !is_ready(&token) {
+                let why = &token["status"]["conditions"][0];
+                broken.push(format!(
+                    "{name} is not Ready: {} {}",
+                    why["reason"], why["message"]
+                ));
+                continue;
+            }
+            let wanted = token["spec"]["secret"]["name"].as_str().unwrap_or(&name);
+            let Some(secret) = stored.iter().find(|secret| secret.name == wanted) else {
+                broken.push(format!("{name} is Ready without a Secret"));
+                continue;
+            };
+            let uid = token["metadata"]["uid"].as_str().unwrap_or_default();
+            if secret.owner_uid != uid {
+                broken.push(format!("{name} is Ready with someone else's Secret"));
+            }
+            let id = secret.id.as_ref().map(TokenId::as_str);
+            if token["status"]["tokenID"].as_str() != id {
+                broken.push(format!("{name} says another token than its Secret"));
+            }
+            let hash = secret.value.as_ref().map(TokenValue::hash);
+            let live = self.platform.with(|sandbox, _| {
+                let mut live = sandbox.model.live();
+                live.find(|token| Some(&token.hash) == hash.as_ref()).cloned()
+            });
+            match live {
+                None => broken.push(format!("{name} is Ready, and its token is dead")),
+                Some(token) if token.used_at.is_none() => {
+                    broken.push(format!("{name} is Ready, and its token has never answered"));
+                }
+                Some(token) if Some(token.id.as_str()) != id => {
+                    broken.push(format!("{name} has the value of another token than it says"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Nothing waits to be deleted, and no Secret is left behind.
+    fn nothing_is_stuck(&self, broken: &mut Vec<String>) {
+        let store = self.store();
+        for kind in [Kind::Token, Kind::Secret, Kind::Namespace] {
+            for (key, object) in store.all(kind).filter(|(_, object)| is_deleting(object)) {
+                let held: Vec<&str> = finalizers(object).collect();
+                broken.push(format!("{} {} is not let go: {held:?}", key.kind.plural(), key.name));
+            }
+        }
+        drop(store);
+        let owners: BTreeSet<String> = self
+            .tokens()
+            .into_iter()
+            .filter_map(|(_, token)| Some(token["metadata"]["uid"].as_str()?.to_owned()))
+            .collect();
+        for secret in self.stored() {
+            if !owners.contains(&secret.owner_uid) {
+                broken.push(format!("Secret {} outlives its PlatformToken", secret.name));
+            }
+        }
+    }
+
+    fn posts_are_one_for_each_attempt(&self, broken: &mut Vec<String>) {
+        let state = self.state();
+        let (posts, opened) = (state.posts.len(), state.opened.len());
+        if posts > opened {
+            broken.push(format!("{posts} POSTs for {opened} attempts"));
+        }
+    }
+
+    /// No hour has more effects than back-off allows.
+    fn nothing_runs_hot(&self, broken: &mut Vec<String>) {
+        let state = self.state();
+        let times: Vec<Duration> = state.trace.effects().map(|effect| effect.sent).collect();
+        let hour = Duration::from_hours(1);
+        let mut begin = 0;
+        let mut most = 0;
+        for (end, time) in times.iter().enumerate() {
+            while *time - times[begin] > hour {
+                begin += 1;
+            }
+            most = most.max(end - begin + 1);
+        }
+        if most > EFFECTS_AN_HOUR * self.setup.processes {
+            broken.push(format!("{most} effects within an hour"));
+        }
+    }
+
+    fn tokens(&self) -> Vec<(String, std::sync::Arc<Value>)> {
+        let store = self.store();
+        let tokens = store.all(Kind::Token);
+        tokens
+            .map(|(key, token)| (key.name.clone(), token.clone()))
+            .collect()
+    }
+
+    fn stored(&self) -> Vec<Stored> {
+        let store = self.store();
+        let secrets = store.all(Kind::Secret);
+        secrets
+            .filter_map(|(key, secret)| {
+                let annotations = &secret["metadata"]["annotations"];
+                let owner = annotations[names::OWNER].as_str()?;
+                let id = annotations[names::TOKEN_ID].as_str();
+                let value = text_of(secret, names::TOKEN_KEY);
+                Some(Stored {
+                    name: key.name.clone(),
+                    owner_uid: owner.rsplit('/').next().unwrap_or_default().to_owned(),
+                    id: id.and_then(|id| TokenId::parse(id).ok()),
+                    value: value.and_then(|value| TokenValue::parse(&value).ok()),
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,379 @@
+//! What happens to an operator. Each scenario ends with everything as it should be for a token to be Ready: whatever
+//! was broken is healed, so that all promises have to hold in the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use platform_token_operator::api::names;
+use platform_token_operator::sandbox::{Fault, Match, Route, Rule, Shape, Verb, When};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::apiserver::Kind;
+use super::users::base64;
+use super::world::{Setup, World};
+
+/// One story.
+pub(crate) struct Scenario {
+    pub name: &'static str,
+    /// What is unusual from the beginning.
+    pub setup: fn(&mut Setup),
+    /// What happens.
+    pub act: fn(Arc<World>) -> BoxFuture<'static, ()>,
+}
+
+macro_rules! scenarios {
+    ($($name:ident $(: $setup:expr)?),* $(,)?) => {
+        &[$(Scenario {
+            name: stringify!($name),
+            setup: scenarios!(@setup $($setup)?),
+            act: |world| Box::pin($name(world)),
+        }),*]
+    };
+    (@setup) => { |_| {} };
+    (@setup $setup:expr) => { $setup };
+}
+
+/// All stories.
+pub(crate) const ALL: &[Scenario] = scenarios![
+    issue,
+    the_account_comes_later,
+    delete,
+    delete_while_it_is_issued,
+    recreate,
+    repair,
+    the_value_is_recovered,
+    a_token_is_replaced,
+    move_the_secret,
+    the_account_breaks_and_heals,
+    the_account_changes,
+    throttled,
+    the_platform_fails,
+    two_leaders: |setup| setup.processes = 2,
+    stale_reads: |setup| setup.lag = Duration::from_secs(40),
+    lists_that_lag: |setup| setup.platform.list_lag = Duration::from_secs(30),
+    values_are_masked: |setup| setup.platform.mask_values = true,
+    tokens_may_not_revoke_themselves: |setup| setup.platform.refuse_self_deletion = true,
+    conflicting_writers,
+    users_edit_secrets,
+    a_strangers_secret,
+    a_copy,
+    the_namespace_goes,
+];
+
+async fn issue(world: Arc<World>) {
+    world.stranger("alice");
+    world.account();
+    world.token("one");
+    world.until_ready("one").await;
+}
+
+async fn the_account_comes_later(world: Arc<World>) {
+    world.token("one");
+    sleep(Duration::from_secs(3)).await;
+    world.account();
+    world.until_ready("one").await;
+}
+
+async fn delete(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
+}
+
+async fn delete_while_it_is_issued(world: Arc<World>) {
+    world.account();
+    for (name, wait) in [("one", 10), ("two", 25), ("three", 40)] {
+        world.token(name);
+        sleep(Duration::from_millis(wait)).await;
+        world.delete(Kind::Token, name);
+        world.until_gone(Kind::Token, name).await;
+    }
+}
+
+async fn recreate(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
+    world.token("one");
+    world.until_ready("one").await;
+}
+
+async fn repair(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.delete(Kind::Secret, "one");
+    sleep(Duration::from_secs(1)).await;
+    world.until_ready("one").await;
+    world.patch(Kind::Secret, "one", no_value());
+    sleep(Duration::from_secs(1)).await;
+    world.until_ready("one").await;
+}
+
+async fn the_value_is_recovered(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.patch(Kind::Secret, "one", json!({ "metadata": { "finalizers": null } }));
+    world.delete(Kind::Secret, "one");
+    sleep(Duration::from_secs(2)).await;
+    world.until_ready("one").await;
+}
+
+async fn a_token_is_replaced(world: Arc<World>) {
+    issue(world.clone()).await;
+    sleep(Duration::from_mins(2)).await;
+    world.revoke_in_the_console("one");
+    world.patch(Kind::Secret, "one", no_value());
+    sleep(Duration::from_secs(2)).await;
+    world.until_ready("one").await;
+}
+
+async fn move_the_secret(world: Arc<World>) {
+    issue(world.clone()).await;
+    for name in ["other", "third"] {
+        let spec = json!({ "spec": { "secret": { "name": name } } });
+        world.patch(Kind::Token, "one", spec);
+        world.until_ready("one").await;
+    }
+}
+
+async fn the_account_breaks_and_heals(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.credentials("platform-nobody");
+    sleep(Duration::from_mins(12)).await;
+    world.token("two");
+    world.delete(Kind::Secret, "one");
+    sleep(Duration::from_mins(1)).await;
+    world.delete(Kind::Secret, "credentials");
+    sleep(Duration::from_mins(1)).await;
+    world.delete(Kind::Token, "one");
+    sleep(Duration::from_mins(1)).await;
+    world.credentials_of("alice");
+    world.until_ready("two").await;
+    world.until_gone(Kind::Token, "one").await;
+}
+
+async fn the_account_changes(world: Arc<World>) {
+    world.account();
+    world.token("one");
+    sleep(Duration::from_millis(30)).await;
+    world.credentials_of("bob");
+    sleep(Duration::from_secs(5)).await;
+    world.patch(Kind::Secret, "one", no_value());
+    world.token("two");
+    sleep(Duration::from_mins(3)).await;
+    world.credentials_of("alice");
+    world.until_ready("one").await;
+    // What was minted on the other account may belong there.
+    world.credentials_of("bob");
+    world.until_ready("two").await;
+    world.credentials_of("alice");
+    world.until_ready("one").await;
+}
+
+async fn throttled(world: Arc<World>) {
+    let slow_down = |retry_after: Option<&str>| Fault::Status {
+        when: When::Before,
+        status: 429,
+        body: Shape::Detail,
+        retry_after: retry_after.map(str::to_owned),
+    };
+    world.account();
+    world.token("one");
+    world.platform.script(vec![
+        Rule::once(Match::on(Verb::Get, Route::Me), slow_down(Some("3"))),
+        Rule::once(Match::on(Verb::Post, Route::Tokens), slow_down(Some("30"))),
+        Rule {
+            skip: 1,
+            ..Rule::once(Match::on(Verb::Post, Route::Tokens), slow_down(None))
+        },
+        Rule::once(Match::on(Verb::Delete, Route::Token), slow_down(Some("7"))),
+    ]);
+    world.until_ready("one").await;
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
+}
+
+async fn the_platform_fails(world: Arc<World>) {
+    let fails = |when, status, body| Fault::Status {
+        when,
+        status,
+        body,
+        retry_after: None,
+    };
+    let post = || Match::on(Verb::Post, Route::Tokens);
+    world.platform.script(vec![
+        Rule::once(post(), fails(When::Before, 503, Shape::Html)),
+        Rule {
+            skip: 1,
+            ..Rule::once(post(), fails(When::After, 502, Shape::Gateway))
+        },
+        Rule {
+            times: Some(3),
+            ..Rule::once(
+                Match::on(Verb::Delete, Route::Token),
+                fails(When::After, 504, Shape::Html),
+            )
+        },
+    ]);
+    world.account();
+    world.token("one");
+    world.token("two");
+    world.until_ready("one").await;
+    world.until_ready("two").await;
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
+}
+
+async fn two_leaders(world: Arc<World>) {
+    world.stranger("alice");
+    world.account();
+    world.token("one");
+    world.token("two");
+    world.until_ready("one").await;
+    world.until_ready("two").await;
+    world.delete(Kind::Secret, "one");
+    world.patch(Kind::Secret, "two", no_value());
+    sleep(Duration::from_secs(5)).await;
+    world.until_ready("one").await;
+    world.until_ready("two").await;
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
+}
+
+async fn stale_reads(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.delete(Kind::Secret, "one");
+    sleep(Duration::from_secs(1)).await;
+    let spec = json!({ "spec": { "secret": { "name": "other" } } });
+    world.patch(Kind::Token, "one", spec);
+    sleep(Duration::from_secs(1)).await;
+    world.patch(Kind::Secret, "one", no_value());
+    world.until_ready("one").await;
+    world.delete(Kind::Token, "one");
+    sleep(Duration::from_secs(1)).await;
+    world.token("one");
+    world.until_gone(Kind::Token, "one").await;
+    world.token("one");
+    world.until_ready("one").await;
+}
+
+async fn lists_that_lag(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.patch(Kind::Secret, "one", no_value());
+    sleep(Duration::from_secs(3)).await;
+    world.until_ready("one").await;
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
+}
+
+async fn values_are_masked(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.delete(Kind::Secret, "one");
+    sleep(Duration::from_secs(2)).await;
+    world.until_ready("one").await;
+    world.token("two");
+    world.until_ready("two").await;
+    world.delete(Kind::Token, "two");
+    world.until_gone(Kind::Token, "two").await;
+}
+
+async fn tokens_may_not_revoke_themselves(world: Arc<World>) {
+    delete(world).await;
+}
+
+async fn conflicting_writers(world: Arc<World>) {
+    world.account();
+    world.token("one");
+    for n in 0..40 {
+        let labels = json!({ "metadata": { "labels": { "n": n.to_string() } } });
+        world.patch(Kind::Token, "one", labels);
+        let annotations = json!({ "metadata": { "annotations": { "n": n.to_string() } } });
+        world.patch(Kind::Secret, "one", annotations);
+        sleep(Duration::from_millis(7)).await;
+    }
+    world.until_ready("one").await;
+    world.delete(Kind::Token, "one");
+    for n in 0..20 {
+        let annotations = json!({ "metadata": { "annotations": { "m": n.to_string() } } });
+        world.patch(Kind::Token, "one", annotations.clone());
+        world.patch(Kind::Secret, "one", annotations);
+        sleep(Duration::from_millis(7)).await;
+    }
+    world.until_gone(Kind::Token, "one").await;
+}
+
+async fn users_edit_secrets(world: Arc<World>) {
+    issue(world.clone()).await;
+    for edit in [
+        json!({ "data": { names::TOKEN_KEY: base64("x") } }),
+        json!({ "data": { names::TOKEN_VARIABLE: null } }),
+        json!({ "metadata": { "annotations": { names::TOKEN_HASH: "00" } } }),
+        json!({ "metadata": { "annotations": { names::OWNER: null } } }),
+        json!({ "metadata": { "annotations": { names::TOKEN_ID: "nobody" } } }),
+        json!({ "metadata": { "labels": { names::MANAGED_LABEL: null } } }),
+        json!({ "metadata": { "finalizers": null } }),
+        json!({ "metadata": { "annotations": { "note": "theirs" } } }),
+    ] {
+        world.patch(Kind::Secret, "one", edit);
+        sleep(Duration::from_secs(4)).await;
+    }
+    world.until_ready("one").await;
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
+}
+
+async fn a_strangers_secret(world: Arc<World>) {
+    let theirs = json!({ "metadata": { "name": "one" }, "data": { "token": base64("theirs") } });
+    world.create(Kind::Secret, theirs);
+    world.account();
+    world.token("one");
+    sleep(Duration::from_secs(20)).await;
+    let same = world.object(Kind::Secret, "one").is_some_and(|secret| {
+        secret["data"] == json!({ "token": base64("theirs") })
+            && secret["metadata"]["annotations"].is_null()
+    });
+    if !same {
+        world.violated("a Secret of someone else was written");
+    }
+    let spec = json!({ "spec": { "secret": { "name": "free" } } });
+    world.patch(Kind::Token, "one", spec);
+    world.until_ready("one").await;
+}
+
+async fn a_copy(world: Arc<World>) {
+    issue(world.clone()).await;
+    let Some(token) = world.object(Kind::Token, "one") else {
+        return;
+    };
+    let mut copy = (*token).clone();
+    copy["metadata"] = json!({
+        "name": "copy", "annotations": token["metadata"]["annotations"],
+        "finalizers": token["metadata"]["finalizers"],
+    });
+    world.create(Kind::Token, copy);
+    if let Some(secret) = world.object(Kind::Secret, "one") {
+        let mut copy = (*secret).clone();
+        copy["metadata"] = json!({
+            "name": "kept", "annotations": secret["metadata"]["annotations"],
+            "labels": secret["metadata"]["labels"],
+        });
+        world.create(Kind::Secret, copy);
+    }
+    world.until_ready("copy").await;
+    world.delete(Kind::Token, "copy");
+    world.until_gone(Kind::Token, "copy").await;
+    world.until_ready("one").await;
+    world.delete(Kind::Secret, "kept");
+}
+
+async fn the_namespace_goes(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.token("two");
+    sleep(Duration::from_millis(20)).await;
+    world.delete_namespace().await;
+}
+
+fn no_value() -> Value {
+    let nothing = base64("x");
+    json!({ "data": { names::TOKEN_KEY: nothing, names::TOKEN_VARIABLE: nothing } })
+}

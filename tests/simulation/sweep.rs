@@ -1,0 +1,112 @@
+//! Every story, with every fault at every effect: the process dies before it or after it, its answer is lost, it hangs.
+
+use platform_token_operator::api::Dialect;
+
+use super::fault::{Fault, Weather};
+use super::parallel::each;
+use super::run::{Outcome, run};
+use super::scenarios::{self, Scenario};
+use super::world::Setup;
+
+/// The seed of every run: what varies is where the fault strikes.
+const SEED: u64 = 1;
+
+/// One run of the sweep.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub scenario: &'static Scenario,
+    pub dialect: Dialect,
+    /// Which effect goes wrong, and how.
+    pub strike: Option<(u32, Fault)>,
+}
+
+impl Case {
+    pub(crate) fn run(&self) -> Outcome {
+        let mut setup = Setup::new(SEED, self.dialect);
+        (self.scenario.setup)(&mut setup);
+        setup.weather = Weather::Fair {
+            except: self.strike,
+        };
+        run(setup, &self.scenario.act)
+    }
+
+    /// What replays it.
+    fn name(&self) -> String {
+        let Self {
+            scenario, dialect, ..
+        } = self;
+        let strike = match self.strike {
+            Some((n, fault)) => format!(" N={n} FAULT={fault:?}"),
+            None => String::new(),
+        };
+        format!("SCENARIO={} DIALECT={dialect}{strike}", scenario.name)
+    }
+}
+
+fn calm_cases() -> Vec<Case> {
+    let dialects = [Dialect::Current, Dialect::Documented];
+    let cases = dialects.into_iter().flat_map(|dialect| {
+        scenarios::ALL.iter().map(move |scenario| Case {
+            scenario,
+            dialect,
+            strike: None,
+        })
+    });
+    cases.collect()
+}
+
+#[test]
+fn every_story_ends_well_whatever_effect_goes_wrong() {
+    let calm = each(&calm_cases(), Case::run);
+    let mut cases = Vec::new();
+    for (case, outcome) in &calm {
+        for n in 1..=outcome.effects {
+            for fault in Fault::ALL {
+                cases.push(Case {
+                    strike: Some((n, fault)),
+                    ..*case
+                });
+            }
+        }
+    }
+    println!("{} runs", calm.len() + cases.len());
+    let struck = each(&cases, Case::run);
+    let failed: Vec<_> = calm
+        .iter()
+        .chain(&struck)
+        .filter(|(_, outcome)| !outcome.broken.is_empty())
+        .collect();
+    for (case, outcome) in &failed {
+        println!("{}: {:?}", case.name(), outcome.broken);
+    }
+    if let Some((case, outcome)) = failed.first() {
+        println!("\n{}:\n{}", case.name(), outcome.trace);
+        panic!("{} of {} runs break a promise", failed.len(), calm.len() + struck.len());
+    }
+}
+
+#[test]
+fn replay() {
+    let variable = |name| std::env::var(name).ok();
+    let Some(wanted) = variable("SCENARIO") else {
+        return;
+    };
+    let dialect = variable("DIALECT").unwrap_or_else(|| "current".into());
+    let dialect = match dialect.as_str() {
+        "current" => Dialect::Current,
+        _ => Dialect::Documented,
+    };
+    let fault = variable("FAULT").map(|wanted| {
+        let mut all = Fault::ALL.into_iter();
+        all.find(|fault| format!("{fault:?}") == wanted).expect("a fault of this name")
+    });
+    let n = variable("N").map(|n| n.parse().expect("a number"));
+    let scenario = scenarios::ALL.iter().find(|scenario| scenario.name == wanted);
+    let case = Case {
+        scenario: scenario.expect("a scenario of this name"),
+        dialect,
+        strike: n.zip(fault),
+    };
+    let outcome = case.run();
+    println!("{}\n{:?}", outcome.trace, outcome.broken);
+}

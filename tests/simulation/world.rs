@@ -1,0 +1,208 @@
+//! What all processes of one run share: the API server, the platform, the time, and what happened so far.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use platform_token_operator::api::{Dialect, TokenId, UserId};
+use platform_token_operator::sandbox::{self, Account, Config, Shared};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::apiserver::{Kind, Request, Store, Verb};
+use super::fault::Weather;
+use super::sabotage::Sabotage;
+use super::trace::Trace;
+
+/// The platform of every world.
+pub(crate) const BASE_URL: &str = "https://platform.test";
+
+/// The namespace that users work in.
+pub(crate) const NAMESPACE: &str = "apps";
+
+/// What a run begins with.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub seed: u64,
+    pub platform: Config,
+    /// How many processes believe that they lead.
+    pub processes: usize,
+    pub weather: Weather,
+    /// How long watches lag at most.
+    pub lag: Duration,
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Setup {
+    /// A platform with the accounts of two users, one process, and good weather.
+    pub(crate) fn new(seed: u64, dialect: Dialect) -> Self {
+        let account = |name| Account::named(UserId::parse(name).expect("a word is an id"));
+        Self {
+            seed,
+            platform: Config {
+                dialect,
+                seed,
+                accounts: vec![account("alice"), account("bob")],
+                ..Config::default()
+            },
+            processes: 1,
+            weather: Weather::Fair { except: None },
+            lag: Duration::from_millis(50),
+            sabotage: None,
+        }
+    }
+}
+
+/// One run.
+pub(crate) struct World {
+    pub setup: Setup,
+    pub platform: Arc<Shared>,
+    store: Mutex<Store>,
+    state: Mutex<State>,
+    started: Instant,
+    /// Sent to after each change of the store.
+    changed: watch::Sender<()>,
+}
+
+/// What happened so far.
+pub(crate) struct State {
+    /// Number of the last effect.
+    pub number: u32,
+    pub weather: Weather,
+    pub trace: Trace,
+    /// Requests that are on their way and have not taken effect.
+    pub travelling: u32,
+    /// Every POST of ours.
+    pub posts: Vec<Post>,
+    /// Tokens that were made by no POST of ours.
+    pub strangers: BTreeSet<TokenId>,
+    /// Ids of the attempts that were written to a PlatformToken.
+    pub opened: BTreeSet<String>,
+    /// For each process, which of its lives this is.
+    pub lives: Vec<u32>,
+    /// For each process, whether it has nothing to do but to prove accounts from time to time.
+    pub resting: Vec<bool>,
+    /// What went wrong that no later look could tell.
+    pub violations: Vec<String>,
+}
+
+/// One POST of ours, as the platform saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Post {
+    pub tags: Vec<String>,
+    /// What it made, once it has taken effect.
+    pub made: Option<TokenId>,
+    /// The process has its answer; which process, and which life of it.
+    pub answered: Option<(usize, u32)>,
+}
+
+impl World {
+    /// A fresh world, in which nobody has done anything.
+    pub(crate) fn new(setup: Setup) -> Arc<Self> {
+        let started = Instant::now();
+        let epoch: Timestamp = EPOCH.parse().expect("a time");
+        let clock: sandbox::Clock = Arc::new(move || epoch + started.elapsed());
+        let platform = Shared::new(setup.platform.clone(), clock);
+        let strangers = platform.with(|sandbox, _| {
+            let live = sandbox.model.live();
+            live.map(|token| token.id.clone()).collect()
+        });
+        let state = State {
+            number: 0,
+            weather: setup.weather.clone(),
+            trace: Trace::default(),
+            travelling: 0,
+            posts: Vec::new(),
+            strangers,
+            opened: BTreeSet::new(),
+            lives: vec![0; setup.processes],
+            resting: vec![false; setup.processes],
+            violations: Vec::new(),
+        };
+        let mut store = Store::default();
+        if let Some(sabotage) = setup.sabotage {
+            store.lax = sabotage.lax();
+        }
+        let world = Self {
+            setup,
+            platform,
+            store: Mutex::new(store),
+            state: Mutex::new(state),
+            started,
+            changed: watch::Sender::new(()),
+        };
+        for namespace in ["kube-system", "default", NAMESPACE] {
+            let object = json!({ "metadata": { "name": namespace } });
+            let dry_run = false;
+            let request = Request {
+                kind: Kind::Namespace,
+                namespace: String::new(),
+                name: String::new(),
+                verb: Verb::Create { object, dry_run },
+                metadata_only: false,
+            };
+            let created = world.change(|store, now| store.handle(&request, now));
+            created.expect("a namespace can be created");
+        }
+        Arc::new(world)
+    }
+
+    /// How long the run has lasted.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The time on every clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        let epoch: Timestamp = EPOCH.parse().expect("a time");
+        epoch + self.elapsed()
+    }
+
+    /// Looks at the API server.
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what the API server holds, and tells the watches.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
+        let result = change(&mut self.store(), self.now());
+        self.changed.send_replace(());
+        result
+    }
+
+    /// Wakes after each change of the store.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// What happened so far.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that something happened.
+    pub(crate) fn remark(&self, text: impl Into<String>) {
+        let at = self.elapsed();
+        self.state().trace.remark(at, text);
+    }
+
+    /// Notes that a promise was broken.
+    pub(crate) fn violated(&self, text: impl Into<String>) {
+        let text = text.into();
+        let at = self.elapsed();
+        let mut state = self.state();
+        state.trace.remark(at, format!("VIOLATED: {text}"));
+        state.violations.push(text);
+    }
+
+    /// Whether nothing is on its way and nobody has anything to do.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let state = self.state();
+        state.travelling == 0 && state.resting.iter().all(|resting| *resting)
+    }
+}
+
+/// When every run begins.
+const EPOCH: &str = "2026-01-01T00:00:00Z";
