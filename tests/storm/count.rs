@@ -1,0 +1,180 @@
+//! What is there when all is at rest: every live token upstream, held against every Secret.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use platform_token_operator::api::{Attempt, Dialect, PlatformToken, TokenHash, TokenValue, names};
+use platform_token_operator::sandbox::LiveToken;
+
+use crate::account::Account;
+
+/// One account, counted. Every list names what is not as it should be.
+#[derive(Debug, Default)]
+pub(crate) struct Count {
+    /// What is not at rest yet.
+    pub restless: Vec<String>,
+    /// Live tokens that nobody holds.
+    pub leaked: Vec<String>,
+    /// The same, on a platform that does not tell who made them.
+    pub unclaimed: Vec<String>,
+    /// Live tokens that two Secrets hold, PlatformTokens that two live tokens stand behind, attempts with two POSTs.
+    pub doubled: Vec<String>,
+    /// Tokens of strangers that are gone, or that the operator asked to revoke.
+    pub touched: Vec<String>,
+}
+
+impl Count {
+    /// Counts one account; `created` are the PlatformTokens that ought to be there.
+    pub(crate) async fn take(account: &Account, created: &BTreeSet<String>) -> Self {
+        let all = ListParams::default();
+        let tokens = account.tokens().list(&all).await.unwrap().items;
+        let secrets = account.secrets().list(&all).await.unwrap().items;
+        let live: Vec<LiveToken> = account.sandbox.with(|sandbox, _| {
+            let admin = sandbox.model.admin(&account.user).unwrap().hash();
+            let others = sandbox.model.live().filter(|token| token.hash != admin);
+            others.cloned().collect()
+        });
+        let mut count = Self::default();
+        count.rest(&tokens, &secrets, &live, created);
+        count.tokens(account, &secrets, &live);
+        let log = account.log();
+        count.doubled.extend(log.repeated());
+        count.touched.extend(log.touched.iter().cloned());
+        let opened = log.endings().opened;
+        if log.posts > opened {
+            let text = format!("{} POSTs for {opened} attempts", log.posts);
+            count.doubled.push(text);
+        }
+        count
+    }
+
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.restless.is_empty()
+    }
+
+    pub(crate) fn is_exact(&self) -> bool {
+        self.leaked.is_empty() && self.doubled.is_empty() && self.touched.is_empty()
+    }
+
+    /// Everything that is created is Ready with a token that lives, and nothing else is there.
+    fn rest(
+        &mut self,
+        tokens: &[PlatformToken],
+        secrets: &[Secret],
+        live: &[LiveToken],
+        created: &BTreeSet<String>,
+    ) {
+        let there: BTreeSet<String> = tokens.iter().map(ResourceExt::name_any).collect();
+        for name in created.symmetric_difference(&there) {
+            let what = if there.contains(name) {
+                "is not gone yet"
+            } else {
+                "is not there"
+            };
+            self.restless.push(format!("{name} {what}"));
+        }
+        for token in tokens {
+            if let Some(what) = unrest(token, secrets, live) {
+                self.restless.push(format!("{} {what}", token.name_any()));
+            }
+        }
+        for secret in secrets {
+            let name = secret.name_any();
+            let generated = secret.annotations().contains_key(names::TOKEN_ID);
+            if generated && !there.contains(&name) {
+                self.restless.push(format!("Secret {name} is nobody's"));
+            }
+        }
+    }
+
+    /// Every live token is a stranger's or in exactly one Secret.
+    fn tokens(&mut self, account: &Account, secrets: &[Secret], live: &[LiveToken]) {
+        let strangers = account.strangers();
+        let mut holders: BTreeMap<TokenHash, Vec<String>> = BTreeMap::new();
+        for secret in secrets {
+            let held = held(secret).map(|hash| (hash, secret.name_any()));
+            for (hash, name) in held.collect::<BTreeSet<_>>() {
+                holders.entry(hash).or_default().push(name);
+            }
+        }
+        let mut owners: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for token in live.iter().filter(|token| !strangers.contains(&token.id)) {
+            let id = &token.id;
+            for tag in &token.tags {
+                if let Some(uid) = tag.strip_prefix("uid=") {
+                    owners.entry(uid).or_default().push(id.to_string());
+                }
+            }
+            let story = format!("{id} of {} {:?}", token.created_at, token.tags);
+            match holders.get(&token.hash).map_or(&[][..], Vec::as_slice) {
+                [_] => {}
+                [] if account.dialect == Dialect::Documented => self.unclaimed.push(story),
+                [] => self.leaked.push(story),
+                several => self.doubled.push(format!("{id} is in {several:?}")),
+            }
+        }
+        for (uid, ids) in owners.into_iter().filter(|(_, ids)| ids.len() > 1) {
+            self.doubled.push(format!("uid {uid} has {ids:?}"));
+        }
+        let gone = |id| !live.iter().any(|token| token.id == id);
+        for id in strangers.iter().filter(|&id| gone(id.clone())) {
+            self.touched
+                .push(format!("the stranger's token {id} is gone"));
+        }
+    }
+}
+
+/// Why a PlatformToken is not at rest.
+fn unrest(token: &PlatformToken, secrets: &[Secret], live: &[LiveToken]) -> Option<String> {
+    if token.metadata.deletion_timestamp.is_some() {
+        return Some("is being deleted".into());
+    }
+    let status = token.status.clone().unwrap_or_default();
+    let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
+    match ready {
+        Some(ready) if ready.status == "True" => {}
+        Some(ready) => return Some(format!("is not Ready: {} {}", ready.reason, ready.message)),
+        None => return Some("has no status".into()),
+    }
+    let attempt = token.annotations().get(names::ATTEMPT);
+    let opened = attempt.and_then(|text| Attempt::parse(text).ok());
+    let stored = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
+    if opened.is_some_and(|open| open.at.number > stored) {
+        return Some("has an open attempt".into());
+    }
+    let Some(token_id) = status.token_id else {
+        return Some("names no token".into());
+    };
+    let Some(upstream) = live.iter().find(|token| token.id == token_id) else {
+        return Some(format!("names token {token_id}, which does not live"));
+    };
+    if status.token_hash.as_ref() != Some(&upstream.hash) {
+        return Some(format!("has another hash than token {token_id}"));
+    }
+    let name = token.name_any();
+    let Some(secret) = secrets.iter().find(|secret| secret.name_any() == name) else {
+        return Some("has no Secret".into());
+    };
+    let keys = [names::TOKEN_KEY, names::TOKEN_VARIABLE];
+    let whole = held(secret).filter(|hash| *hash == upstream.hash).count() == keys.len();
+    let recorded = secret
+        .annotations()
+        .get(names::TOKEN_ID)
+        .map(String::as_str);
+    let kept = secret.metadata.deletion_timestamp.is_none()
+        && secret.finalizers().iter().any(|f| f == names::FINALIZER);
+    (!whole || recorded != Some(token_id.as_str()) || !kept)
+        .then(|| format!("has a Secret that is not whole ({whole}, {recorded:?}, {kept})"))
+}
+
+/// The hashes of the tokens in a generated Secret: one for each key that holds one.
+fn held(secret: &Secret) -> impl Iterator<Item = TokenHash> {
+    let is_generated = secret.annotations().contains_key(names::TOKEN_ID);
+    let data = secret.data.iter().flatten().filter(move |_| is_generated);
+    data.filter_map(|(_, value)| {
+        let text = std::str::from_utf8(&value.0).ok()?;
+        Some(TokenValue::parse(text).ok()?.hash())
+    })
+}

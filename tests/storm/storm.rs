@@ -1,0 +1,207 @@
+//! A storm: rows of kills while users and strangers act, and after each row a rest in which everything is counted.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kube::Client;
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use platform_token_operator::api::Dialect;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Account;
+use crate::control_plane::ControlPlane;
+use crate::count::Count;
+use crate::dice::Dice;
+use crate::lookout::Lookout;
+use crate::losses::losses;
+use crate::operator::{Operator, Process};
+use crate::plan::Kill;
+use crate::proxy::{self, Side};
+use crate::strangers::Strangers;
+use crate::users::Users;
+
+/// How long a kill waits for the request that it aims at.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+/// A single attempt whose outcome stays unknown takes 45 s; a POST that hangs, a token that may not be listed yet and a
+/// back-off come on top of that.
+const REST: Duration = Duration::from_mins(5);
+
+/// Counts hold once nothing has moved for this long.
+const STILL: Duration = Duration::from_secs(2);
+
+/// What is wrong after so long without a move stays wrong.
+const STUCK: Duration = Duration::from_secs(30);
+
+/// A storm on one control plane, with an account for each dialect.
+pub(crate) struct Storm {
+    seed: u64,
+    pub lookout: Arc<Lookout>,
+    pub accounts: Vec<Arc<Account>>,
+    pub users: Vec<Users>,
+    pub strangers: Vec<Strangers>,
+    pub kills: Kills,
+    /// Where logs are kept.
+    pub dir: PathBuf,
+    dice: Dice,
+    process: Option<Process>,
+    operator: Operator,
+    /// Last, since the others speak to it.
+    _plane: ControlPlane,
+}
+
+/// How many kills there were.
+#[derive(Debug, Default)]
+pub(crate) struct Kills {
+    /// At random moments.
+    pub random: u64,
+    /// Right after a named request.
+    pub sighted: u64,
+    /// Because the request did not come.
+    pub in_vain: u64,
+}
+
+impl Kills {
+    pub(crate) fn all(&self) -> u64 {
+        self.random + self.sighted + self.in_vain
+    }
+}
+
+impl Storm {
+    /// Starts everything, and the operator for the first time.
+    pub(crate) async fn gather(seed: u64) -> Self {
+        let plane = ControlPlane::start("storm");
+        let admin = client(&plane.kubeconfig).await;
+        let lookout = Arc::new(Lookout::new(seed));
+        let dialects = [Dialect::Current, Dialect::Documented];
+        let accounts = join_all((0..).zip(dialects).map(|(index, dialect)| {
+            Account::start(index, dialect, seed, admin.clone(), lookout.clone())
+        }))
+        .await;
+        join_all(accounts.iter().map(|account| account.install())).await;
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let operator = client(&plane.operator_kubeconfig).await;
+        let side = Side::Kubernetes(accounts.clone());
+        proxy::serve(listener, operator, side, lookout.clone());
+
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("storm");
+        let platforms: Vec<String> = accounts.iter().map(|a| a.base_url.clone()).collect();
+        let users = |account: &Arc<Account>| Users::new(account.clone(), seed);
+        let strangers = |account: &Arc<Account>| Strangers::new(account.clone(), seed);
+        let mut storm = Self {
+            seed,
+            users: accounts.iter().map(users).collect(),
+            strangers: accounts.iter().map(strangers).collect(),
+            kills: Kills::default(),
+            dice: Dice::of(seed, "losses"),
+            process: None,
+            operator: Operator::new(&dir, &server, &platforms),
+            dir,
+            lookout,
+            accounts,
+            _plane: plane,
+        };
+        storm.start("the first");
+        storm
+    }
+
+    fn start(&mut self, about: &str) {
+        self.lookout.begin_life();
+        let about = format!("process {}, {about}", self.lookout.lives());
+        self.process = Some(self.operator.start(&about));
+    }
+
+    /// One row of kills, with users, strangers and losses all the while.
+    pub(crate) async fn blow(&mut self, kills: &[Kill]) {
+        for account in &self.accounts {
+            account.sandbox.script(losses(&mut self.dice));
+        }
+        self.lookout.storms(true);
+        let stop = CancellationToken::new();
+        let users: Vec<_> = self.users.drain(..).collect();
+        let users = users.into_iter().map(|u| tokio::spawn(u.act(stop.clone())));
+        let users: Vec<_> = users.collect();
+        let strangers: Vec<_> = self.strangers.drain(..).collect();
+        let strangers = strangers
+            .into_iter()
+            .map(|s| tokio::spawn(s.act(stop.clone())));
+        let strangers: Vec<_> = strangers.collect();
+        for kill in kills {
+            self.kill(kill).await;
+        }
+        stop.cancel();
+        let users = join_all(users).await.into_iter();
+        self.users = users.map(Result::unwrap).collect();
+        let strangers = join_all(strangers).await.into_iter();
+        self.strangers = strangers.map(Result::unwrap).collect();
+        self.lookout.storms(false);
+        for account in &self.accounts {
+            account.sandbox.script(Vec::new());
+        }
+    }
+
+    async fn kill(&mut self, kill: &Kill) {
+        match kill {
+            Kill::After(time) => {
+                sleep(*time).await;
+                self.kills.random += 1;
+            }
+            Kill::Sight(aim) => {
+                let told = self.lookout.aim(*aim);
+                if let Ok(Ok(())) = timeout(PATIENCE, told).await {
+                    self.accounts[aim.account].log().killed(aim);
+                    self.kills.sighted += 1;
+                } else {
+                    self.kills.in_vain += 1;
+                }
+            }
+        }
+        self.process.take().unwrap().kill();
+        self.lookout.end_life();
+        self.start(&format!("after a kill {kill}"));
+    }
+
+    /// All users delete what they have.
+    pub(crate) async fn end(&mut self) {
+        join_all(self.users.iter_mut().map(Users::leave)).await;
+    }
+
+    /// Waits until all is at rest, or until nothing will change any more; the counts of all accounts.
+    pub(crate) async fn rest(&self) -> Vec<Count> {
+        let deadline = Instant::now() + REST;
+        loop {
+            let still = self.lookout.still_for();
+            let pairs = self.accounts.iter().zip(&self.users);
+            let counts = join_all(pairs.map(|(a, users)| Count::take(a, &users.living))).await;
+            let at_rest = counts.iter().all(Count::is_at_rest);
+            let exact = counts.iter().all(Count::is_exact);
+            if at_rest && still >= if exact { STILL } else { STUCK } {
+                return counts;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no rest after {REST:?} (seed {}; logs in {}): {counts:#?}",
+                self.seed,
+                self.dir.display()
+            );
+            sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+/// A client that repeats nothing.
+async fn client(kubeconfig: &std::path::Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
+    let mut config = config.await.unwrap();
+    config.default_retry = false;
+    ClientBuilder::try_from(config).unwrap().build()
+}

@@ -1,0 +1,159 @@
+//! The users of a namespace: they create and delete PlatformTokens all the time, and now and then touch a Secret.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use platform_token_operator::api::{AccountKind, AccountRef, PlatformToken, PlatformTokenSpec};
+use platform_token_operator::api::{TOKEN_PREFIX, names};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Account;
+use crate::dice::Dice;
+
+/// Between so many milliseconds after one act comes the next.
+const PACE: (u64, u64) = (50, 500);
+
+/// With fewer they only create, with more they only delete.
+const LIVING: std::ops::RangeInclusive<usize> = 6..=20;
+
+/// The users of one account's namespace.
+pub(crate) struct Users {
+    account: Arc<Account>,
+    dice: Dice,
+    /// Created and not deleted since.
+    pub living: BTreeSet<String>,
+    /// Names that are free again, to be used again.
+    former: Vec<String>,
+    pub created: u64,
+    pub deleted: u64,
+    /// Secrets that were deleted or edited.
+    pub touched: u64,
+}
+
+impl Users {
+    pub(crate) fn new(account: Arc<Account>, seed: u64) -> Self {
+        Self {
+            dice: Dice::of(seed, &format!("users of {}", account.namespace)),
+            account,
+            living: BTreeSet::new(),
+            former: Vec::new(),
+            created: 0,
+            deleted: 0,
+            touched: 0,
+        }
+    }
+
+    /// Acts until told to stop.
+    pub(crate) async fn act(mut self, stop: CancellationToken) -> Self {
+        while !stop.is_cancelled() {
+            let create = if self.living.len() < *LIVING.start() {
+                100
+            } else if self.living.len() > *LIVING.end() {
+                0
+            } else {
+                45
+            };
+            if self.dice.percent(create) {
+                for _ in 0..self.dice.between(1, 3) {
+                    self.create().await;
+                }
+            } else if self.dice.percent(70) {
+                let name = self.any();
+                self.delete(name).await;
+            } else {
+                self.touch().await;
+            }
+            sleep(self.dice.millis(PACE.0, PACE.1)).await;
+        }
+        self
+    }
+
+    /// Deletes all that there is.
+    pub(crate) async fn leave(&mut self) {
+        for name in self.living.clone() {
+            self.delete(name).await;
+        }
+    }
+
+    async fn create(&mut self) {
+        let again = self.dice.percent(25).then(|| self.former.pop()).flatten();
+        let name = again.unwrap_or_else(|| format!("token-{}", self.created));
+        let spec = PlatformTokenSpec {
+            account_ref: AccountRef {
+                kind: AccountKind::PlatformAccount,
+                name: "main".into(),
+            },
+            ..PlatformTokenSpec::default()
+        };
+        let token = PlatformToken::new(&name, spec);
+        let tokens = self.account.tokens();
+        match tokens.create(&PostParams::default(), &token).await {
+            Ok(_) => {
+                self.living.insert(name);
+                self.created += 1;
+            }
+            // The one before it is still going.
+            Err(kube::Error::Api(status)) if status.is_already_exists() => self.former.push(name),
+            Err(error) => panic!("creating {name}: {error}"),
+        }
+    }
+
+    async fn delete(&mut self, name: String) {
+        let tokens = self.account.tokens();
+        let deleted = tokens.delete(&name, &DeleteParams::default()).await;
+        deleted.unwrap_or_else(|error| panic!("deleting {name}: {error}"));
+        self.living.remove(&name);
+        self.former.push(name);
+        self.deleted += 1;
+    }
+
+    /// Does to a Secret what users do to Secrets.
+    async fn touch(&mut self) {
+        let name = self.any();
+        let junk = json!(format!("{TOKEN_PREFIX}junk"));
+        let edit = |keys: &[&str]| {
+            let data: Value = keys.iter().map(|&key| (key, junk.clone())).collect();
+            json!({ "stringData": data })
+        };
+        let no_owner = json!({ "metadata": { "annotations": { names::OWNER: null } } });
+        let no_label = json!({ "metadata": { "labels": { names::MANAGED_LABEL: null } } });
+        let no_finalizer = json!({ "metadata": { "finalizers": null } });
+        let (patch, delete) = match self.dice.between(0, 6) {
+            0 => (edit(&[names::TOKEN_KEY]), false),
+            1 => (edit(&[names::TOKEN_KEY, names::TOKEN_VARIABLE]), false),
+            2 => (no_owner, false),
+            3 => (no_label, false),
+            4 => (no_finalizer, true),
+            _ => (Value::Null, true),
+        };
+        let secrets = self.account.secrets();
+        let mut done = false;
+        if !patch.is_null() {
+            let patch: Patch<Value> = Patch::Merge(patch);
+            let patched = secrets.patch(&name, &PatchParams::default(), &patch).await;
+            done = exists(patched.map(drop));
+        }
+        if delete {
+            let deleted = secrets.delete(&name, &DeleteParams::default()).await;
+            done = exists(deleted.map(drop)) || done;
+        }
+        self.touched += u64::from(done);
+    }
+
+    fn any(&mut self) -> String {
+        let living: Vec<_> = self.living.iter().cloned().collect();
+        self.dice.pick(&living)
+    }
+}
+
+/// Whether there was such a Secret; often there is none yet.
+fn exists(result: kube::Result<()>) -> bool {
+    match result {
+        Ok(()) => true,
+        Err(kube::Error::Api(status)) if status.is_not_found() => false,
+        Err(error) => panic!("touching a Secret: {error}"),
+    }
+}
