@@ -23,6 +23,8 @@ pub(crate) struct Count {
     pub doubled: Vec<String>,
     /// Tokens of strangers that are gone, or that the operator asked to revoke.
     pub touched: Vec<String>,
+    /// Generated Secrets whose PlatformToken is gone.
+    pub orphaned: Vec<String>,
 }
 
 impl Count {
@@ -55,7 +57,13 @@ impl Count {
     }
 
     pub(crate) fn is_exact(&self) -> bool {
-        self.leaked.is_empty() && self.doubled.is_empty() && self.touched.is_empty()
+        self.wrong().next().is_none()
+    }
+
+    /// What must not be.
+    pub(crate) fn wrong(&self) -> impl Iterator<Item = &String> {
+        let lists = [&self.leaked, &self.doubled, &self.touched, &self.orphaned];
+        lists.into_iter().flatten()
     }
 
     /// Everything that is created is Ready with a token that lives, and nothing else is there.
@@ -84,7 +92,7 @@ impl Count {
             let name = secret.name_any();
             let generated = secret.annotations().contains_key(names::TOKEN_ID);
             if generated && !there.contains(&name) {
-                self.restless.push(format!("Secret {name} is nobody's"));
+                self.orphaned.push(format!("Secret {name} is nobody's"));
             }
         }
     }

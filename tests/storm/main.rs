@@ -60,7 +60,7 @@ const ROW: usize = 50;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whenever_it_is_killed_no_token_is_lost_or_double_and_no_stranger_is_touched() {
-    let (times, seed) = (variable("N", 20), variable("SEED", 1));
+    let (times, seed) = (variable("N", 15), variable("SEED", 1));
     println!("a storm of {times} kills, seed {seed}");
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let began = Instant::now();
@@ -69,11 +69,12 @@ async fn whenever_it_is_killed_no_token_is_lost_or_double_and_no_stranger_is_tou
     let mut counts = Vec::new();
     for row in plan.chunks(ROW) {
         storm.blow(row).await;
+        let blown = began.elapsed().as_secs();
         counts = storm.rest().await;
+        let rested = began.elapsed().as_secs();
         println!(
-            "{} kills, {} s",
-            storm.kills.all(),
-            began.elapsed().as_secs()
+            "{} kills after {blown} s, at rest after {rested} s",
+            storm.kills.all()
         );
         if !counts.iter().all(Count::is_exact) {
             break;
@@ -86,11 +87,9 @@ async fn whenever_it_is_killed_no_token_is_lost_or_double_and_no_stranger_is_tou
     let table = table(&storm, &counts, seed, began.elapsed());
     println!("\n{table}");
     std::fs::write(storm.dir.join("storm.md"), &table).unwrap();
-    assert!(
-        counts.iter().all(Count::is_exact),
-        "seed {seed}, logs in {}: {counts:#?}",
-        storm.dir.display()
-    );
+    let wrong: Vec<_> = counts.iter().flat_map(Count::wrong).collect();
+    let dir = storm.dir.display();
+    assert!(wrong.is_empty(), "seed {seed}, logs in {dir}: {wrong:#?}");
 }
 
 fn variable(name: &str, default: u64) -> u64 {

@@ -185,9 +185,10 @@ impl Storm {
             if at_rest && still >= if exact { STILL } else { STUCK } {
                 return counts;
             }
+            let restless: Vec<_> = counts.iter().map(|count| &count.restless).collect();
             assert!(
                 Instant::now() < deadline,
-                "no rest after {REST:?} (seed {}; logs in {}): {counts:#?}",
+                "no rest after {REST:?} (seed {}; logs in {}): {restless:#?}",
                 self.seed,
                 self.dir.display()
             );

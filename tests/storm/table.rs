@@ -91,6 +91,7 @@ pub(crate) fn table(storm: &Storm, counts: &[Count], seed: u64, took: Duration) 
         ("**leaked**", (|c| c.leaked.len()) as fn(&Count) -> usize),
         ("**double**", |c| c.doubled.len()),
         ("**strangers touched**", |c| c.touched.len()),
+        ("**Secrets left behind**", |c| c.orphaned.len()),
     ] {
         let figures = counts.iter().map(figure);
         table.row(name, figures.map(|figure| format!("**{figure}**")));

@@ -118,13 +118,13 @@ impl Users {
             let data: Value = keys.iter().map(|&key| (key, junk.clone())).collect();
             json!({ "stringData": data })
         };
-        let no_owner = json!({ "metadata": { "annotations": { names::OWNER: null } } });
+        let no_record = json!({ "metadata": { "annotations": { names::ATTEMPT: null } } });
         let no_label = json!({ "metadata": { "labels": { names::MANAGED_LABEL: null } } });
         let no_finalizer = json!({ "metadata": { "finalizers": null } });
         let (patch, delete) = match self.dice.between(0, 6) {
             0 => (edit(&[names::TOKEN_KEY]), false),
             1 => (edit(&[names::TOKEN_KEY, names::TOKEN_VARIABLE]), false),
-            2 => (no_owner, false),
+            2 => (no_record, false),
             3 => (no_label, false),
             4 => (no_finalizer, true),
             _ => (Value::Null, true),
