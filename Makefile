@@ -11,11 +11,12 @@ CONTAINER ?= $(shell for tool in docker podman buildah; do $$tool info >/dev/nul
 
 tools := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/platform-token-operator/tools
 cargo_deny := 0.20.2
+cargo_mutants := 27.1.0
 scripts := $(wildcard hack/*) .ci/run
 # As hack/control-plane builds it, so that vet and build share their cache.
 go := CGO_ENABLED=0 GOFLAGS=-mod=readonly go
 
-.PHONY: help demo up down test check check-rust check-deny check-crds check-go check-scripts bench image crds fmt clean prerequisites
+.PHONY: help demo up down test mutants check check-rust check-deny check-crds check-go check-scripts bench image crds fmt clean prerequisites
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,11 +42,11 @@ check-rust: prerequisites
 check-deny: $(tools)/cargo-deny-$(cargo_deny)
 	$(tools)/bin/cargo-deny --locked check --hide-inclusion-graph licenses bans sources
 
-# A tool that runs for a second needs no optimised build.
-$(tools)/cargo-deny-$(cargo_deny):
-	@echo "installing cargo-deny $(cargo_deny) into $(tools): minutes the first time, then cached" >&2
-	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-		cargo install --quiet --locked --root $(tools) cargo-deny@$(cargo_deny)
+# Tools that run for a second need no optimised build.
+$(tools)/%:
+	@echo "installing $* into $(tools): minutes the first time, then cached" >&2
+	name=$*; CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+		cargo install --quiet --locked --root $(tools) "$${name%-*}@$${name##*-}"
 	@touch $@
 
 check-crds: prerequisites
@@ -59,6 +60,9 @@ check-go: prerequisites
 
 check-scripts:
 	@for script in $(scripts); do bash -n "$$script"; done
+
+mutants: $(tools)/cargo-mutants-$(cargo_mutants) ## Which changes to the rules in src/plan no unit test notices (an hour)
+	$(tools)/bin/cargo-mutants mutants --file 'src/plan/*.rs' --output target --no-shuffle -- --lib plan::
 
 bench: prerequisites ## Speed and cost of N=1000 tokens beside a bare loop (also LATENCY=20ms ROUNDS=3 IDLE=60s)
 	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane cargo bench --locked --bench issuance

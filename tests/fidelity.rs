@@ -41,7 +41,10 @@ async fn like_platformtokens(world: &World) -> ApiResource {
     definition.spec.group = GROUP.into();
     definition.metadata.name = Some(format!("likenesses.{GROUP}"));
     let definitions: Api<CustomResourceDefinition> = Api::all(world.client.clone());
-    definitions.create(&PostParams::default(), &definition).await.unwrap();
+    definitions
+        .create(&PostParams::default(), &definition)
+        .await
+        .unwrap();
     let kind = GroupVersionKind::gvk(GROUP, "v1alpha1", "Likeness");
     let resource = ApiResource::from_gvk_with_plural(&kind, "likenesses");
     let objects: Api<kube::core::DynamicObject> =

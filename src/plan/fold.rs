@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::snapshot::{Fate, OpenAttempt, Snapshot};
+use super::memory::{Fate, OpenAttempt};
+use super::snapshot::Snapshot;
 use super::{AccountFacts, Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
 use crate::api::{Attempt, Dialect, Issued, Reason, TokenId, names};
 
@@ -288,11 +289,7 @@ impl Snapshot {
     }
 
     pub(super) fn note_warning(&mut self, reason: Reason, text: String) {
-        self.run.notes.push(Note {
-            warning: true,
-            reason,
-            text,
-        });
+        self.run.notes.push(Note::warning(reason, text));
     }
 }
 

@@ -4,11 +4,11 @@
 //! carries the step out, [`Snapshot::fold`]s the outcome back in, and asks again. [`report`] turns what is known at
 //! the end into the status. So a run reads as a conversation, and each rule is tested as a table.
 //!
-//! - `issue`: the rules of a PlatformToken that lives: mint, store, verify, repair, move.
+//! - `issue`: the rules of a PlatformToken that lives, and how it comes to a token. `keep`: verify, repair, move, tidy.
 //! - `retire`: the rules of one that is being deleted: revoke, then let go. `debts`: what there is to revoke.
 //! - `stock`: which tokens of an account are ours, and which may be and are named by nothing.
 //! - `upstream`: what the platform's lists tell of an attempt.
-//! - `snapshot`: what is known. `fold`: how the outcome of a step changes it.
+//! - `snapshot`: what is known. `memory`: what a process remembers. `fold`: how the outcome of a step changes it.
 //! - `secret`: what a generated Secret looks like, and how one is read back.
 //! - `report`: conditions and status. `trouble`: what stands in the way and how to react.
 
@@ -16,6 +16,8 @@ mod account;
 mod debts;
 mod fold;
 mod issue;
+mod keep;
+mod memory;
 mod report;
 mod retire;
 mod secret;
@@ -31,11 +33,10 @@ use k8s_openapi::jiff::Timestamp;
 
 pub use account::{Proof, report_account};
 pub use debts::{Debt, Evidence};
+pub use memory::{Fate, Leftover, Memory, OpenAttempt};
 pub use report::{report, report_invalid};
 pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
-pub use snapshot::{
-    AccountFacts, Fate, Identity, Leftover, Memory, OpenAttempt, Snapshot, TokenFacts,
-};
+pub use snapshot::{AccountFacts, Identity, Snapshot, TokenFacts};
 pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
 pub use stock::{Claims, Stock, Stocktaking, Unclaimed, baseline, take_stock};
 pub use trouble::{Reaction, Trouble, backoff};

@@ -2,7 +2,8 @@
 //! in this order: the tokens, the Secrets, the PlatformToken.
 
 use super::debts::{debts, revoke};
-use super::issue::{find_out, let_go, read_secrets};
+use super::issue::{find_out, read_secrets};
+use super::keep::let_go;
 use super::{AccountFacts, Fate, Halt, Moment, Plan, Snapshot, Step};
 
 /// The next step of a PlatformToken that is being deleted.

@@ -1,14 +1,12 @@
 //! What is known of a PlatformToken.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use super::debts::{Debt, Evidence};
 use super::step::bound;
-use super::{Minted, Moment, Note, OwnSecret, Recovery, SecretFacts, Trouble};
+use super::{Fate, Memory, Moment, Note, OpenAttempt, OwnSecret, Recovery, SecretFacts, Trouble};
 use crate::api::{
     Attempt, AttemptId, Dialect, Issued, MalformedRecord, Owner, PlatformTokenStatus, Reason,
-    TokenHash, TokenId, TokenValue, UserId, names,
+    TokenHash, TokenValue, UserId, names,
 };
 
 /// Everything that a decision rests on.
@@ -87,112 +85,6 @@ pub struct Identity {
     pub verify: bool,
     /// Nobody else mints on this account.
     pub exclusive: bool,
-}
-
-/// What one process remembers of a PlatformToken. Losing it loses no token: a crash does just that.
-#[derive(Debug, Clone, Default)]
-pub struct Memory {
-    /// The attempt with the highest number seen, and what this process knows of it.
-    pub attempt: Option<OpenAttempt>,
-    /// Tokens that this process holds of attempts which another process has superseded.
-    pub surplus: Vec<Debt>,
-    /// What the account's last stock showed of this PlatformToken beside what it names.
-    pub leftovers: Vec<Leftover>,
-    /// The token that this process stored last: the status may not say so yet.
-    pub issued: Option<Issued>,
-    /// A value that no Secret holds at the moment.
-    pub held: Option<TokenValue>,
-    /// The value that has answered since it was stored.
-    pub verified: Option<TokenHash>,
-    /// Tokens that are known to be revoked, or that turned out not to be ours.
-    pub revoked: BTreeSet<TokenId>,
-    /// Tokens that could not revoke themselves.
-    pub self_refused: BTreeSet<TokenId>,
-    /// Tokens whose revocation was sent, and its answer lost.
-    pub revoke_unknown: BTreeSet<TokenId>,
-    /// Attempts in a row whose outcome stayed unknown.
-    pub lost: u32,
-    /// Runs that ended in trouble, in a row.
-    pub failures: u32,
-}
-
-/// A token that bears the tags of a PlatformToken which does not name it: a proxy repeated a POST, or one took effect
-/// after it had been given up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftover {
-    /// Its id.
-    pub token_id: TokenId,
-    /// Its tags.
-    pub tags: Vec<String>,
-    /// The platform that it lives on.
-    pub base_url: String,
-    /// The user that it belongs to.
-    pub user_id: UserId,
-}
-
-/// An attempt, and what this process knows of its POST.
-#[derive(Debug, Clone)]
-pub struct OpenAttempt {
-    /// The attempt.
-    pub attempt: Attempt,
-    /// When this process first saw it, or was about to open it.
-    pub seen: Moment,
-    /// What became of its POST.
-    pub fate: Fate,
-    /// What else the POST made: given up once one token is stored.
-    pub others: BTreeSet<TokenId>,
-}
-
-impl Memory {
-    /// Whether no token is known to this process alone.
-    pub(super) fn holds_nothing(&self) -> bool {
-        let open = self.attempt.as_ref();
-        self.surplus.is_empty() && open.is_none_or(|open| open.debts().is_empty())
-    }
-}
-
-impl OpenAttempt {
-    /// What it is known to have made.
-    pub(super) fn debts(&self) -> Vec<Debt> {
-        let account = &self.attempt.account;
-        let debt = |token_id: &TokenId| Debt {
-            token_id: token_id.clone(),
-            base_url: account.base_url.clone(),
-            user_id: account.user_id.clone(),
-            value: None,
-            evidence: Evidence::Seen,
-        };
-        let made = match &self.fate {
-            Fate::Minted(minted) => vec![Debt {
-                user_id: Some(minted.user_id.clone()),
-                value: Some(minted.value.clone()),
-                ..debt(&minted.token_id)
-            }],
-            Fate::Withheld(ids) => ids.iter().map(debt).collect(),
-            Fate::Unsent | Fate::Void | Fate::Unknown { .. } => vec![],
-        };
-        made.into_iter()
-            .chain(self.others.iter().map(debt))
-            .collect()
-    }
-}
-
-/// What became of an attempt's POST, as far as this process knows.
-#[derive(Debug, Clone)]
-pub enum Fate {
-    /// We opened it and have not sent the POST.
-    Unsent,
-    /// The POST was not sent or was refused: it made nothing.
-    Void,
-    /// The POST made this token.
-    Minted(Minted),
-    /// The POST made tokens, and the platform does not show their values.
-    Withheld(Vec<TokenId>),
-    /// The POST may have made a token.
-    Unknown {
-        /// When we last looked upstream and found none, on our monotonic clock.
-        searched: Option<Duration>,
-    },
 }
 
 /// What one run has found out, on top of what it began with.

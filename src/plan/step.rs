@@ -234,6 +234,14 @@ impl Note {
             text,
         }
     }
+
+    pub(super) fn warning(reason: Reason, text: String) -> Self {
+        Self {
+            warning: true,
+            reason,
+            text,
+        }
+    }
 }
 
 /// A value is only ever the id's whose hash it has.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Leftover, Listed, Moment};
+use super::{Leftover, Listed, Moment, Note};
 use crate::api::{
-    AccountStatus, AttemptId, Baseline, TokenCounts, TokenHash, TokenId, TokenValue, UserId,
-    cluster_tag,
+    AccountStatus, AttemptId, Baseline, Reason, TokenCounts, TokenHash, TokenId, TokenValue,
+    UserId, cluster_tag,
 };
 
 /// A token that is younger may be about to be stored.
@@ -72,6 +72,33 @@ pub struct Stock {
 }
 
 impl Stock {
+    /// What is worth an event, as the status does not say it yet.
+    #[must_use]
+    pub fn news(&self, former: &AccountStatus) -> Vec<Note> {
+        let shown = |ids: &BTreeSet<TokenId>| {
+            let ids: Vec<&str> = ids.iter().take(20).map(TokenId::as_str).collect();
+            ids.join(", ")
+        };
+        let mut news = Vec::new();
+        let known = &former.unclaimed_token_ids;
+        if self.unclaimed.iter().any(|id| !known.contains(id)) {
+            let text = format!(
+                "Found tokens that may be this operator's and that nothing in this cluster names: {}",
+                shown(&self.unclaimed)
+            );
+            news.push(Note::warning(Reason::Unclaimed, text));
+        }
+        if !self.strangers.is_empty() {
+            let text = format!(
+                "Somebody else makes and uses tokens on this account, so that nothing is revoked as unclaimed; leave \
+                 spec.exclusive out, or revoke them: {}",
+                shown(&self.strangers)
+            );
+            news.push(Note::warning(Reason::NotExclusive, text));
+        }
+        news
+    }
+
     /// A token that nothing claims was revoked.
     pub fn revoked(&mut self, id: &TokenId) {
         if self.unclaimed.remove(id) {

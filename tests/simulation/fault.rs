@@ -82,9 +82,7 @@ impl Weather {
                 slow,
                 until,
             } if now < *until => {
-                let fault = chance
-                    .per_mille(*faults)
-                    .then(|| *chance.pick(&Fault::ALL));
+                let fault = chance.per_mille(*faults).then(|| *chance.pick(&Fault::ALL));
                 (fault, chance.per_mille(*slow))
             }
             Self::Foul { .. } => (None, false),

@@ -21,7 +21,10 @@ async fn the_double_meets_every_expectation() {
     let client = double();
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = serde_json::from_value(json!({ "metadata": { "name": "expected" } })).unwrap();
-    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .unwrap();
     let place = Place {
         client,
         namespace: "expected".into(),

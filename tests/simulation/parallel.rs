@@ -28,5 +28,7 @@ pub(crate) fn each<C: Clone + Sync + Send, T: Send>(
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(at, _)| *at);
     let cases = cases.iter().cloned();
-    cases.zip(results.into_iter().map(|(_, result)| result)).collect()
+    cases
+        .zip(results.into_iter().map(|(_, result)| result))
+        .collect()
 }

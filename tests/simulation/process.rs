@@ -8,17 +8,15 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Secret;
+use kube::Resource;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::Event;
-use kube::Resource;
 use platform_token_operator::api::{
     AccountKey, AccountKind, AttemptId, ClusterPlatformAccount, PlatformAccount, PlatformToken,
 };
 use platform_token_operator::clock::Clock;
-use platform_token_operator::controller::{
-    BaseUrl, Operator, Platforms, Settings, Wakes, Watched,
-};
+use platform_token_operator::controller::{BaseUrl, Operator, Platforms, Settings, Wakes, Watched};
 use platform_token_operator::platform::Transport;
 use platform_token_operator::telemetry::Telemetry;
 use serde::de::DeserializeOwned;
@@ -50,7 +48,10 @@ pub(crate) async fn lead(world: Arc<World>, process: usize) {
         }
         world.state().resting[process] = false;
         world.remark(format!("process {process} crashes"));
-        let mut chance = Chance::of(world.setup.seed, &[START, process as u64, u64::from(number)]);
+        let mut chance = Chance::of(
+            world.setup.seed,
+            &[START, process as u64, u64::from(number)],
+        );
         sleep(chance.between(Duration::from_millis(500), Duration::from_secs(20))).await;
         world.remark(format!("process {process} begins anew"));
     }
@@ -152,7 +153,10 @@ impl Process {
             let operator = self.operator.clone();
             let look: Option<Look> = match &item {
                 Item::Token(namespace, name) => {
-                    let token = self.tokens.reader.get(&ObjectRef::new(name).within(namespace));
+                    let token = self
+                        .tokens
+                        .reader
+                        .get(&ObjectRef::new(name).within(namespace));
                     token.map(|token| -> Look {
                         let item = item.clone();
                         Box::pin(async move { (item, operator.token(token).await) })
@@ -179,7 +183,10 @@ impl Process {
                 }))
             }
             AccountKind::ClusterPlatformAccount => {
-                let account = self.cluster_accounts.reader.get(&ObjectRef::new(&key.name))?;
+                let account = self
+                    .cluster_accounts
+                    .reader
+                    .get(&ObjectRef::new(&key.name))?;
                 Some(Box::pin(async move {
                     (item, Some(operator.cluster_account(account).await))
                 }))
@@ -264,7 +271,11 @@ impl Process {
             return;
         }
         let scope = Scope::Secret(secret.0.clone(), secret.1.clone());
-        let stream = [self.stream[0], self.stream[1], 4 + self.credentials.len() as u64];
+        let stream = [
+            self.stream[0],
+            self.stream[1],
+            4 + self.credentials.len() as u64,
+        ];
         let (watch, listed) = Watch::begin(&self.world, scope, &stream);
         self.credentials.insert(secret.clone(), watch);
         for event in listed {
@@ -282,7 +293,10 @@ impl Process {
             Event::Init | Event::InitDone => return,
         };
         let (namespace, name) = secret;
-        if !self.operator.credentials_changed(namespace, name, version.as_ref()) {
+        if !self
+            .operator
+            .credentials_changed(namespace, name, version.as_ref())
+        {
             self.credentials.remove(secret);
         }
     }
@@ -387,7 +401,10 @@ where
 }
 
 fn token_item(token: &ObjectRef<Watched>) -> Item {
-    Item::Token(token.namespace.clone().unwrap_or_default(), token.name.clone())
+    Item::Token(
+        token.namespace.clone().unwrap_or_default(),
+        token.name.clone(),
+    )
 }
 
 fn account_key<K: Resource>(kind: AccountKind, account: &ObjectRef<K>) -> AccountKey {
@@ -413,5 +430,8 @@ fn parse<T: DeserializeOwned>(object: &Value) -> T {
 }
 
 fn uid(object: &Value) -> String {
-    object["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
+    object["metadata"]["uid"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -65,22 +65,35 @@ impl World {
         for token in live.iter().filter(|token| !strangers.contains(&token.id)) {
             let held: Vec<&Stored> = stored
                 .iter()
-                .filter(|s| s.value.as_ref().is_some_and(|value| value.hash() == token.hash))
+                .filter(|s| {
+                    s.value
+                        .as_ref()
+                        .is_some_and(|value| value.hash() == token.hash)
+                })
                 .collect();
             for secret in &held {
-                of_owner.entry(&secret.owner_uid).or_default().insert(&token.id);
+                of_owner
+                    .entry(&secret.owner_uid)
+                    .or_default()
+                    .insert(&token.id);
             }
             if held.is_empty() && !suspects.contains(&token.id) {
                 broken.push(format!("token {} lives, and no Secret holds it", token.id));
             }
             if held.len() > 1 {
                 let names: Vec<&str> = held.iter().map(|secret| secret.name.as_str()).collect();
-                broken.push(format!("token {} is in several Secrets: {names:?}", token.id));
+                broken.push(format!(
+                    "token {} is in several Secrets: {names:?}",
+                    token.id
+                ));
             }
         }
         for (owner, tokens) in of_owner {
             if tokens.len() > 1 {
-                broken.push(format!("PlatformToken {owner} has {} live tokens", tokens.len()));
+                broken.push(format!(
+                    "PlatformToken {owner} has {} live tokens",
+                    tokens.len()
+                ));
             }
         }
         for stranger in strangers {
@@ -134,7 +147,8 @@ impl World {
             let hash = secret.value.as_ref().map(TokenValue::hash);
             let live = self.platform.with(|sandbox, _| {
                 let mut live = sandbox.model.live();
-                live.find(|token| Some(&token.hash) == hash.as_ref()).cloned()
+                live.find(|token| Some(&token.hash) == hash.as_ref())
+                    .cloned()
             });
             match live {
                 None => broken.push(format!("{name} is Ready, and its token is dead")),
@@ -142,7 +156,9 @@ impl World {
                     broken.push(format!("{name} is Ready, and its token has never answered"));
                 }
                 Some(token) if Some(token.id.as_str()) != id => {
-                    broken.push(format!("{name} has the value of another token than it says"));
+                    broken.push(format!(
+                        "{name} has the value of another token than it says"
+                    ));
                 }
                 Some(_) => {}
             }
@@ -155,7 +171,11 @@ impl World {
         for kind in [Kind::Token, Kind::Secret, Kind::Namespace] {
             for (key, object) in store.all(kind).filter(|(_, object)| is_deleting(object)) {
                 let held: Vec<&str> = finalizers(object).collect();
-                broken.push(format!("{} {} is not let go: {held:?}", key.kind.plural(), key.name));
+                broken.push(format!(
+                    "{} {} is not let go: {held:?}",
+                    key.kind.plural(),
+                    key.name
+                ));
             }
         }
         drop(store);

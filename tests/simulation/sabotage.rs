@@ -75,7 +75,8 @@ pub(crate) fn tag_all(
     answer: Result<Response, SendError>,
 ) -> Result<Response, SendError> {
     let (_, query) = target.split_once('?').unwrap_or((target, ""));
-    let Some((_, tag)) = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "tag")
+    let Some((_, tag)) =
+        url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "tag")
     else {
         return answer;
     };

@@ -112,7 +112,11 @@ async fn repair(world: Arc<World>) {
 
 async fn the_value_is_recovered(world: Arc<World>) {
     issue(world.clone()).await;
-    world.patch(Kind::Secret, "one", json!({ "metadata": { "finalizers": null } }));
+    world.patch(
+        Kind::Secret,
+        "one",
+        json!({ "metadata": { "finalizers": null } }),
+    );
     world.delete(Kind::Secret, "one");
     sleep(Duration::from_secs(2)).await;
     world.until_ready("one").await;

@@ -81,7 +81,11 @@ fn every_story_ends_well_whatever_effect_goes_wrong() {
     }
     if let Some((case, outcome)) = failed.first() {
         println!("\n{}:\n{}", case.name(), outcome.trace);
-        panic!("{} of {} runs break a promise", failed.len(), calm.len() + struck.len());
+        panic!(
+            "{} of {} runs break a promise",
+            failed.len(),
+            calm.len() + struck.len()
+        );
     }
 }
 
@@ -98,10 +102,13 @@ fn replay() {
     };
     let fault = variable("FAULT").map(|wanted| {
         let mut all = Fault::ALL.into_iter();
-        all.find(|fault| format!("{fault:?}") == wanted).expect("a fault of this name")
+        all.find(|fault| format!("{fault:?}") == wanted)
+            .expect("a fault of this name")
     });
     let n = variable("N").map(|n| n.parse().expect("a number"));
-    let scenario = scenarios::ALL.iter().find(|scenario| scenario.name == wanted);
+    let scenario = scenarios::ALL
+        .iter()
+        .find(|scenario| scenario.name == wanted);
     let case = Case {
         scenario: scenario.expect("a scenario of this name"),
         dialect,

@@ -13,7 +13,10 @@ pub(crate) struct Trace(Vec<Line>);
 enum Line {
     Effect(Effect),
     /// Somebody else did something, or a process died or began.
-    Remark { at: Duration, text: String },
+    Remark {
+        at: Duration,
+        text: String,
+    },
 }
 
 /// One request of ours.

@@ -64,9 +64,12 @@ impl World {
     /// Puts the credential of a user's account into the credentials Secret.
     pub(crate) fn credentials_of(&self, user: &str) {
         let user = UserId::parse(user).expect("a word is an id");
-        let value = self
-            .platform
-            .with(|sandbox, _| sandbox.model.admin(&user).map(|value| value.expose().to_owned()));
+        let value = self.platform.with(|sandbox, _| {
+            sandbox
+                .model
+                .admin(&user)
+                .map(|value| value.expose().to_owned())
+        });
         self.credentials(&value.expect("the account exists"));
     }
 
@@ -222,8 +225,7 @@ pub(crate) fn is_ready(token: &Value) -> bool {
         .flatten()
         .find(|condition| condition["type"] == "Ready");
     ready.is_some_and(|ready| {
-        ready["status"] == "True"
-            && ready["observedGeneration"] == token["metadata"]["generation"]
+        ready["status"] == "True" && ready["observedGeneration"] == token["metadata"]["generation"]
     })
 }
 

@@ -38,8 +38,7 @@ impl Scope {
     /// What a watch of this scope tells of a change.
     fn tell(&self, change: &Change) -> Option<Event<Arc<Value>>> {
         let key = &change.key;
-        let covers =
-            |object: &Value| self.covers(&key.namespace, &key.name, key.kind, object);
+        let covers = |object: &Value| self.covers(&key.namespace, &key.name, key.kind, object);
         let covered = change.before.as_ref().is_some_and(|before| covers(before));
         if !change.deleted && covers(&change.object) {
             Some(Event::Apply(change.object.clone()))
@@ -108,7 +107,9 @@ impl Watch {
             match told {
                 Some((skipped, event)) => {
                     self.seen += skipped + 1;
-                    let lag = self.chance.between(Duration::from_millis(1), world.setup.lag);
+                    let lag = self
+                        .chance
+                        .between(Duration::from_millis(1), world.setup.lag);
                     self.last = self.last.max(Instant::now() + lag);
                     self.next = Some((self.last, event));
                 }

@@ -92,17 +92,25 @@ async fn a_create_makes_what_only_the_server_makes(place: Place) {
     let made = create(&place.tokens(), &asked).await.unwrap();
     assert_ne!(made.uid().unwrap(), "mine");
     assert_eq!(made.metadata.generation, Some(1));
-    assert_eq!(made.data["status"], Value::Null, "a status is patched, not created");
+    assert_eq!(
+        made.data["status"],
+        Value::Null,
+        "a status is patched, not created"
+    );
     let created = made.metadata.creation_timestamp.unwrap().0;
     assert_eq!(created.subsec_nanosecond(), 0);
     let version: u64 = made.metadata.resource_version.unwrap().parse().unwrap();
-    let later = create(&place.secrets(), &secret("made", "x")).await.unwrap();
+    let later = create(&place.secrets(), &secret("made", "x"))
+        .await
+        .unwrap();
     let later: u64 = later.metadata.resource_version.unwrap().parse().unwrap();
     assert!(later > version, "one counter for all kinds");
 }
 
 async fn a_create_never_merges(place: Place) {
-    create(&place.secrets(), &secret("taken", "first")).await.unwrap();
+    create(&place.secrets(), &secret("taken", "first"))
+        .await
+        .unwrap();
     let refused = create(&place.secrets(), &secret("taken", "second")).await;
     assert_eq!(refusal(refused), (409, "AlreadyExists".into()));
     let kept = place.secrets().get("taken").await.unwrap();
@@ -130,7 +138,10 @@ async fn what_is_missing_is_not_found(place: Place) {
     assert_eq!(refusal(place.secrets().get("nobody").await), missing);
     let patched = patch(&place.secrets(), "nobody", json!({ "data": {} })).await;
     assert_eq!(refusal(patched), missing);
-    let deleted = place.secrets().delete("nobody", &DeleteParams::default()).await;
+    let deleted = place
+        .secrets()
+        .delete("nobody", &DeleteParams::default())
+        .await;
     assert_eq!(refusal(deleted), missing);
     let nowhere: Api<Secret> = Api::namespaced(place.client.clone(), "no-such-namespace");
     let created = create(&nowhere, &secret("x", "x")).await;
@@ -141,23 +152,50 @@ async fn what_is_missing_is_not_found(place: Place) {
 async fn a_patch_of_an_older_version_conflicts(place: Place) {
     let conflict = (409, "Conflict".to_owned());
     let first = place.create_token("older").await;
-    let labelled = label(&place.tokens(), "older", first.metadata.resource_version.as_ref(), "1").await;
+    let labelled = label(
+        &place.tokens(),
+        "older",
+        first.metadata.resource_version.as_ref(),
+        "1",
+    )
+    .await;
     assert_ne!(
         labelled.unwrap().metadata.resource_version,
         first.metadata.resource_version
     );
-    let stale = label(&place.tokens(), "older", first.metadata.resource_version.as_ref(), "2").await;
+    let stale = label(
+        &place.tokens(),
+        "older",
+        first.metadata.resource_version.as_ref(),
+        "2",
+    )
+    .await;
     assert_eq!(refusal(stale), conflict);
     let version = &first.metadata.resource_version;
-    let body = json!({ "metadata": { "resourceVersion": version }, "status": { "secretName": "x" } });
+    let body =
+        json!({ "metadata": { "resourceVersion": version }, "status": { "secretName": "x" } });
     let stale = place
         .tokens()
         .patch_status("older", &PatchParams::default(), &Patch::Merge(body))
         .await;
     assert_eq!(refusal(stale), conflict);
-    let secret = create(&place.secrets(), &secret("older", "x")).await.unwrap();
-    patch(&place.secrets(), "older", json!({ "data": { "other": "eA==" } })).await.unwrap();
-    let stale = label(&place.secrets(), "older", secret.metadata.resource_version.as_ref(), "1").await;
+    let secret = create(&place.secrets(), &secret("older", "x"))
+        .await
+        .unwrap();
+    patch(
+        &place.secrets(),
+        "older",
+        json!({ "data": { "other": "eA==" } }),
+    )
+    .await
+    .unwrap();
+    let stale = label(
+        &place.secrets(),
+        "older",
+        secret.metadata.resource_version.as_ref(),
+        "1",
+    )
+    .await;
     assert_eq!(refusal(stale), conflict);
 }
 
@@ -175,10 +213,16 @@ async fn a_patch_of_another_uid_is_refused(place: Place) {
     let refused = patch(&place.tokens(), "another", body(version)).await;
     assert_eq!(refusal(refused), invalid);
     let refused = patch(&place.tokens(), "another", body(Some("1"))).await;
-    assert_eq!(refusal(refused), (409, "Conflict".into()), "the version is looked at first");
+    assert_eq!(
+        refusal(refused),
+        (409, "Conflict".into()),
+        "the version is looked at first"
+    );
     let right = json!({ "metadata": { "uid": token.metadata.uid, "labels": { "n": "1" } } });
     patch(&place.tokens(), "another", right).await.unwrap();
-    create(&place.secrets(), &secret("another", "x")).await.unwrap();
+    create(&place.secrets(), &secret("another", "x"))
+        .await
+        .unwrap();
     let refused = patch(&place.secrets(), "another", body(None)).await;
     assert_eq!(refusal(refused), invalid);
 }
@@ -188,8 +232,14 @@ async fn a_patch_that_changes_nothing_is_no_change(place: Place) {
     let body = json!({ "metadata": { "labels": { "n": "1" } } });
     let once = patch(&place.tokens(), "still", body.clone()).await.unwrap();
     let twice = patch(&place.tokens(), "still", body).await.unwrap();
-    assert_ne!(once.metadata.resource_version, token.metadata.resource_version);
-    assert_eq!(once.metadata.resource_version, twice.metadata.resource_version);
+    assert_ne!(
+        once.metadata.resource_version,
+        token.metadata.resource_version
+    );
+    assert_eq!(
+        once.metadata.resource_version,
+        twice.metadata.resource_version
+    );
 }
 
 async fn a_null_removes_and_what_is_left_out_stays(place: Place) {
@@ -198,10 +248,18 @@ async fn a_null_removes_and_what_is_left_out_stays(place: Place) {
     create(&place.secrets(), &asked).await.unwrap();
     let body = json!({ "metadata": { "annotations": { "a": null } }, "data": { "token": null, "new": "eA==" } });
     let patched = patch(&place.secrets(), "nulls", body).await.unwrap();
-    assert_eq!(patched.metadata.annotations.unwrap(), [("b".into(), "2".into())].into());
+    assert_eq!(
+        patched.metadata.annotations.unwrap(),
+        [("b".into(), "2".into())].into()
+    );
     let keys: Vec<String> = patched.data.unwrap().into_keys().collect();
     assert_eq!(keys, ["new"]);
-    let emptied = patch(&place.secrets(), "nulls", json!({ "metadata": { "annotations": null } })).await;
+    let emptied = patch(
+        &place.secrets(),
+        "nulls",
+        json!({ "metadata": { "annotations": null } }),
+    )
+    .await;
     assert_eq!(emptied.unwrap().metadata.annotations, None);
 }
 
@@ -210,7 +268,10 @@ async fn a_patch_of_the_object_leaves_the_status(place: Place) {
     let body = json!({ "status": { "secretName": "x" } });
     let patched = patch(&place.tokens(), "body", body).await.unwrap();
     assert_eq!(patched.data["status"], Value::Null);
-    assert_eq!(patched.metadata.resource_version, token.metadata.resource_version);
+    assert_eq!(
+        patched.metadata.resource_version,
+        token.metadata.resource_version
+    );
 }
 
 async fn a_patch_of_the_status_leaves_the_object(place: Place) {
@@ -222,15 +283,25 @@ async fn a_patch_of_the_status_leaves_the_object(place: Place) {
     });
     let status = |body| async {
         let (parameters, body) = (PatchParams::default(), Patch::Merge(body));
-        place.tokens().patch_status("status", &parameters, &body).await.unwrap()
+        place
+            .tokens()
+            .patch_status("status", &parameters, &body)
+            .await
+            .unwrap()
     };
     let patched = status(body).await;
-    assert_eq!(patched.data["status"], json!({ "secretName": "x", "tokenID": "t" }));
+    assert_eq!(
+        patched.data["status"],
+        json!({ "secretName": "x", "tokenID": "t" })
+    );
     assert_eq!(patched.data["spec"], token.data["spec"]);
     assert!(patched.labels().is_empty() && patched.annotations().is_empty());
     assert!(patched.finalizers().is_empty());
     assert_eq!(patched.metadata.generation, Some(1));
-    assert_ne!(patched.metadata.resource_version, token.metadata.resource_version);
+    assert_ne!(
+        patched.metadata.resource_version,
+        token.metadata.resource_version
+    );
     let patched = status(json!({ "status": { "tokenID": null } })).await;
     assert_eq!(patched.data["status"], json!({ "secretName": "x" }));
 }
@@ -241,14 +312,23 @@ async fn only_the_spec_has_generations(place: Place) {
         (json!({ "metadata": { "labels": { "n": "1" } } }), 1),
         (json!({ "spec": { "secret": { "name": "a" } } }), 2),
         (json!({ "spec": { "secret": { "name": "a" } } }), 2),
-        (json!({ "metadata": { "finalizers": ["test.example/n"] } }), 2),
+        (
+            json!({ "metadata": { "finalizers": ["test.example/n"] } }),
+            2,
+        ),
     ] {
-        let patched = patch(&place.tokens(), "generations", body.clone()).await.unwrap();
+        let patched = patch(&place.tokens(), "generations", body.clone())
+            .await
+            .unwrap();
         assert_eq!(patched.metadata.generation, Some(generation), "{body}");
     }
     delete(&place.tokens(), "generations").await;
     let deleting = place.tokens().get("generations").await.unwrap();
-    assert_eq!(deleting.metadata.generation, Some(3), "a deletion is a change as well");
+    assert_eq!(
+        deleting.metadata.generation,
+        Some(3),
+        "a deletion is a change as well"
+    );
     lift(&place.tokens(), "generations").await;
 }
 
@@ -259,52 +339,100 @@ async fn metadata_can_be_patched_and_answered_alone(place: Place) {
         "finalizers": ["test.example/n"], "annotations": { "n": "1" },
     } });
     let (parameters, body) = (PatchParams::default(), Patch::Merge(body));
-    let answer: PartialObjectMeta<DynamicObject> =
-        place.tokens().patch_metadata("metadata", &parameters, &body).await.unwrap();
+    let answer: PartialObjectMeta<DynamicObject> = place
+        .tokens()
+        .patch_metadata("metadata", &parameters, &body)
+        .await
+        .unwrap();
     assert_eq!(answer.types.unwrap().kind, "PartialObjectMetadata");
     let token = place.tokens().get("metadata").await.unwrap();
-    assert_eq!(answer.metadata.resource_version, token.metadata.resource_version);
+    assert_eq!(
+        answer.metadata.resource_version,
+        token.metadata.resource_version
+    );
     assert_eq!(token.finalizers(), ["test.example/n"]);
     assert_eq!(token.annotations()["n"], "1");
     lift(&place.tokens(), "metadata").await;
 }
 
 async fn what_nobody_holds_goes_at_once(place: Place) {
-    create(&place.secrets(), &secret("free", "x")).await.unwrap();
-    let gone = place.secrets().delete("free", &DeleteParams::default()).await.unwrap();
+    create(&place.secrets(), &secret("free", "x"))
+        .await
+        .unwrap();
+    let gone = place
+        .secrets()
+        .delete("free", &DeleteParams::default())
+        .await
+        .unwrap();
     assert!(gone.is_right(), "the answer is a Status");
     assert!(place.secrets().get_opt("free").await.unwrap().is_none());
     place.create_token("free").await;
-    let gone = place.tokens().delete("free", &DeleteParams::default()).await.unwrap();
+    let gone = place
+        .tokens()
+        .delete("free", &DeleteParams::default())
+        .await
+        .unwrap();
     assert!(gone.is_right());
     assert!(place.tokens().get_opt("free").await.unwrap().is_none());
 }
 
 async fn a_finalizer_holds_until_the_last_one_is_lifted(place: Place) {
-    place.held_token("held", &["test.example/a", "test.example/b"]).await;
-    let answer = place.tokens().delete("held", &DeleteParams::default()).await.unwrap();
+    place
+        .held_token("held", &["test.example/a", "test.example/b"])
+        .await;
+    let answer = place
+        .tokens()
+        .delete("held", &DeleteParams::default())
+        .await
+        .unwrap();
     let deleting = answer.left().expect("the answer is the object");
     let deleted_at = deleting.metadata.deletion_timestamp.clone().unwrap();
-    let again = place.tokens().delete("held", &DeleteParams::default()).await.unwrap();
+    let again = place
+        .tokens()
+        .delete("held", &DeleteParams::default())
+        .await
+        .unwrap();
     let again = again.left().expect("the answer is the object");
     assert_eq!(again.metadata.deletion_timestamp, Some(deleted_at));
-    assert_eq!(again.metadata.resource_version, deleting.metadata.resource_version);
+    assert_eq!(
+        again.metadata.resource_version,
+        deleting.metadata.resource_version
+    );
     let body = json!({ "metadata": { "finalizers": ["test.example/b"], "labels": { "n": "1" } } });
     let held = patch(&place.tokens(), "held", body).await.unwrap();
     assert_eq!(held.finalizers(), ["test.example/b"]);
     let body = json!({ "status": { "secretName": "x" } });
     let (parameters, body) = (PatchParams::default(), Patch::Merge(body));
-    place.tokens().patch_status("held", &parameters, &body).await.unwrap();
-    let last = patch(&place.tokens(), "held", json!({ "metadata": { "finalizers": [] } })).await;
+    place
+        .tokens()
+        .patch_status("held", &parameters, &body)
+        .await
+        .unwrap();
+    let last = patch(
+        &place.tokens(),
+        "held",
+        json!({ "metadata": { "finalizers": [] } }),
+    )
+    .await;
     assert_eq!(last.unwrap().uid(), deleting.uid());
     assert!(place.tokens().get_opt("held").await.unwrap().is_none());
 
     let mut asked = secret("held", "x");
     asked.metadata.finalizers = Some(vec!["test.example/a".into()]);
     create(&place.secrets(), &asked).await.unwrap();
-    let answer = place.secrets().delete("held", &DeleteParams::default()).await.unwrap();
+    let answer = place
+        .secrets()
+        .delete("held", &DeleteParams::default())
+        .await
+        .unwrap();
     assert!(answer.left().unwrap().metadata.deletion_timestamp.is_some());
-    patch(&place.secrets(), "held", json!({ "data": { "more": "eA==" } })).await.unwrap();
+    patch(
+        &place.secrets(),
+        "held",
+        json!({ "data": { "more": "eA==" } }),
+    )
+    .await
+    .unwrap();
     lift(&place.secrets(), "held").await;
     assert!(place.secrets().get_opt("held").await.unwrap().is_none());
 }
@@ -319,7 +447,9 @@ async fn no_finalizer_joins_a_deletion(place: Place) {
 }
 
 async fn a_deletion_keeps_to_its_preconditions(place: Place) {
-    let first = create(&place.secrets(), &secret("exactly", "x")).await.unwrap();
+    let first = create(&place.secrets(), &secret("exactly", "x"))
+        .await
+        .unwrap();
     let body = json!({ "data": { "other": "eA==" } });
     let second = patch(&place.secrets(), "exactly", body).await.unwrap();
     let exactly = |uid: Option<&String>, version: Option<&String>| DeleteParams {
@@ -345,17 +475,34 @@ async fn a_deletion_keeps_to_its_preconditions(place: Place) {
 }
 
 async fn a_secret_of_the_same_name_is_another_one(place: Place) {
-    let first = create(&place.secrets(), &secret("again", "x")).await.unwrap();
+    let first = create(&place.secrets(), &secret("again", "x"))
+        .await
+        .unwrap();
     delete(&place.secrets(), "again").await;
-    let second = create(&place.secrets(), &secret("again", "x")).await.unwrap();
+    let second = create(&place.secrets(), &secret("again", "x"))
+        .await
+        .unwrap();
     assert_ne!(first.metadata.uid, second.metadata.uid);
-    let stale = label(&place.secrets(), "again", first.metadata.resource_version.as_ref(), "1").await;
+    let stale = label(
+        &place.secrets(),
+        "again",
+        first.metadata.resource_version.as_ref(),
+        "1",
+    )
+    .await;
     assert_eq!(refusal(stale), (409, "Conflict".into()));
 }
 
 async fn the_type_of_a_secret_is_fixed(place: Place) {
-    create(&place.secrets(), &secret("typed", "x")).await.unwrap();
-    let refused = patch(&place.secrets(), "typed", json!({ "type": "test.example/other" })).await;
+    create(&place.secrets(), &secret("typed", "x"))
+        .await
+        .unwrap();
+    let refused = patch(
+        &place.secrets(),
+        "typed",
+        json!({ "type": "test.example/other" }),
+    )
+    .await;
     assert_eq!(refusal(refused), (422, "Invalid".into()));
 }
 
@@ -363,9 +510,12 @@ async fn a_list_is_by_label(place: Place) {
     let mut labelled = secret("labelled", "x");
     labelled.metadata.labels = Some([("test.example/yes".into(), "true".into())].into());
     create(&place.secrets(), &labelled).await.unwrap();
-    create(&place.secrets(), &secret("plain", "x")).await.unwrap();
+    create(&place.secrets(), &secret("plain", "x"))
+        .await
+        .unwrap();
     let by_label = ListParams::default().labels("test.example/yes=true");
-    let names = |list: Vec<Secret>| -> Vec<String> { list.iter().map(ResourceExt::name_any).collect() };
+    let names =
+        |list: Vec<Secret>| -> Vec<String> { list.iter().map(ResourceExt::name_any).collect() };
     let here = place.secrets().list(&by_label).await.unwrap();
     assert_eq!(names(here.items), ["labelled"]);
     let everywhere: Api<Secret> = Api::all(place.client.clone());
@@ -393,8 +543,14 @@ async fn events_name_themselves(place: Place) {
 async fn nothing_new_enters_a_namespace_that_goes(place: Place) {
     place.held_token("last", &["test.example/a"]).await;
     let namespaces: Api<Namespace> = Api::all(place.client.clone());
-    let gone = namespaces.delete(&place.namespace, &DeleteParams::default()).await.unwrap();
-    assert!(gone.is_left(), "it stays for as long as something in it is held");
+    let gone = namespaces
+        .delete(&place.namespace, &DeleteParams::default())
+        .await
+        .unwrap();
+    assert!(
+        gone.is_left(),
+        "it stays for as long as something in it is held"
+    );
     let refused = create(&place.secrets(), &secret("late", "x")).await;
     assert_eq!(refusal(refused), (403, "Forbidden".into()));
     let dry_run = PostParams {
@@ -404,7 +560,9 @@ async fn nothing_new_enters_a_namespace_that_goes(place: Place) {
     let refused = place.secrets().create(&dry_run, &secret("late", "x")).await;
     assert_eq!(refusal(refused), (403, "Forbidden".into()));
     let body = json!({ "metadata": { "annotations": { "n": "1" } } });
-    patch(&place.tokens(), "last", body).await.expect("what is there can still change");
+    patch(&place.tokens(), "last", body)
+        .await
+        .expect("what is there can still change");
     let namespace = namespaces.get(&place.namespace).await.unwrap();
     assert!(namespace.metadata.deletion_timestamp.is_some());
     lift(&place.tokens(), "last").await;
@@ -426,16 +584,12 @@ async fn patch<K>(api: &Api<K>, name: &str, body: Value) -> kube::Result<K>
 where
     K: Clone + Debug + DeserializeOwned,
 {
-    api.patch(name, &PatchParams::default(), &Patch::Merge(body)).await
+    api.patch(name, &PatchParams::default(), &Patch::Merge(body))
+        .await
 }
 
 /// Labels an object as it was at a version.
-async fn label<K>(
-    api: &Api<K>,
-    name: &str,
-    version: Option<&String>,
-    text: &str,
-) -> kube::Result<K>
+async fn label<K>(api: &Api<K>, name: &str, version: Option<&String>, text: &str) -> kube::Result<K>
 where
     K: Clone + Debug + DeserializeOwned,
 {

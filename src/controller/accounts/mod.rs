@@ -8,7 +8,7 @@ mod kind;
 mod prove;
 mod stock;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use self::kind::CredentialsKey;
 pub(super) use self::kind::{Account, account_key};
 use self::prove::{Proven, prove};
+use self::stock::Inventory;
 use super::Context;
 use super::kubernetes::KubeError;
 use super::report::{publish_if_new, report_unreadable, write_status};
@@ -27,7 +28,7 @@ use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
     Reason, TokenHash, TokenId, UserId,
 };
-use crate::plan::{AccountFacts, Identity, Leftover, Stock, Trouble, Unclaimed, report_account};
+use crate::plan::{AccountFacts, Identity, Leftover, Trouble, report_account};
 use crate::platform::{Client, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
@@ -62,9 +63,6 @@ pub(super) struct Accounts {
 /// How soon to look again where the status could not be written.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// How long stocktaking may wait for a permit.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// What is known of one account.
 struct Known {
     /// uid and generation that were proven; another one is not.
@@ -75,16 +73,6 @@ struct Known {
     /// Answers in the documented dialect, in a row, after one in the current.
     odd: u32,
     inventory: Inventory,
-}
-
-/// What stocktaking remembers.
-#[derive(Clone, Default)]
-struct Inventory {
-    /// When stock was last taken, on the monotonic clock.
-    taken: Option<Duration>,
-    unclaimed: Unclaimed,
-    /// What PlatformTokens have to look at, by their uid.
-    leftovers: BTreeMap<String, Vec<Leftover>>,
 }
 
 /// One state of one account's spec.
@@ -331,34 +319,6 @@ pub(super) async fn reconcile<K: Account>(
         publish_if_new(context, account, &former.conditions, &trouble).await;
     }
     wait
-}
-
-impl Inventory {
-    /// Takes stock if that is due. A failure is no news of the account's: it is tried again at the next resync.
-    async fn take<K: Account>(
-        &mut self,
-        account: &K,
-        context: &Context,
-        session: &Session,
-    ) -> Option<Stock> {
-        let resync = Duration::from(account.settings().resync_interval);
-        let now = context.clock.now().elapsed;
-        if self.taken.is_some_and(|taken| now < taken + resync) {
-            return None;
-        }
-        self.taken = Some(now);
-        match stock::take(account, context, session, &mut self.unclaimed).await {
-            Ok(mut stock) => {
-                self.leftovers = std::mem::take(&mut stock.leftovers);
-                Some(stock)
-            }
-            Err(trouble) => {
-                let reason = trouble.reason.as_str();
-                tracing::warn!(account = %account.key(), reason, "{}", trouble.message);
-                None
-            }
-        }
-    }
 }
 
 /// Keeps what a proof has brought, wakes the account's tokens if it makes a difference to them, and says when to prove

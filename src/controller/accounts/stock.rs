@@ -3,6 +3,7 @@
 //! list was made by an attempt that the cluster shows, be it open, stored or given up.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -20,15 +21,56 @@ use crate::controller::report::publish;
 use crate::controller::secrets::token_of;
 use crate::controller::trouble::{of_kubernetes, of_platform};
 use crate::plan::{
-    Claims, Listed, Note, Stock, Stocktaking, Trouble, Unclaimed, baseline, take_stock,
+    Claims, Leftover, Listed, Note, Stock, Stocktaking, Trouble, Unclaimed, baseline, take_stock,
 };
 use crate::platform::Denied;
 
 /// Objects to ask for at once.
 const PAGE: u32 = 500;
 
+/// How long stocktaking may wait for a permit.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What stocktaking remembers.
+#[derive(Clone, Default)]
+pub(super) struct Inventory {
+    /// When stock was last taken, on the monotonic clock.
+    taken: Option<Duration>,
+    unclaimed: Unclaimed,
+    /// What PlatformTokens have to look at, by their uid.
+    pub(super) leftovers: BTreeMap<String, Vec<Leftover>>,
+}
+
+impl Inventory {
+    /// Takes stock if that is due. A failure is no news of the account's: it is tried again at the next resync.
+    pub(super) async fn take<K: Account>(
+        &mut self,
+        account: &K,
+        context: &Context,
+        session: &Session,
+    ) -> Option<Stock> {
+        let resync = Duration::from(account.settings().resync_interval);
+        let now = context.clock.now().elapsed;
+        if self.taken.is_some_and(|taken| now < taken + resync) {
+            return None;
+        }
+        self.taken = Some(now);
+        match take(account, context, session, &mut self.unclaimed).await {
+            Ok(mut stock) => {
+                self.leftovers = std::mem::take(&mut stock.leftovers);
+                Some(stock)
+            }
+            Err(trouble) => {
+                let reason = trouble.reason.as_str();
+                tracing::warn!(account = %account.key(), reason, "{}", trouble.message);
+                None
+            }
+        }
+    }
+}
+
 /// Takes stock of one account.
-pub(super) async fn take<K: Account>(
+async fn take<K: Account>(
     account: &K,
     context: &Context,
     session: &Session,
@@ -37,7 +79,7 @@ pub(super) async fn take<K: Account>(
     let doing = "taking stock of the account";
     session
         .throttle
-        .permit(super::PATIENCE)
+        .permit(PATIENCE)
         .await
         .map_err(|denied| match denied {
             Denied::Paused(left) => Trouble::waiting(left, Reason::Throttled, denied.to_string()),
@@ -78,6 +120,10 @@ pub(super) async fn take<K: Account>(
     for token_id in unclaimed.note(&stock, &claims) {
         revoke(account, context, session, &token_id).await?;
         stock.revoked(&token_id);
+    }
+    for note in stock.news(former) {
+        tracing::warn!(account = %account.key(), reason = note.reason.as_str(), "{}", note.text);
+        publish(context, account, &note).await;
     }
     Ok(stock)
 }

@@ -80,7 +80,11 @@ impl Request {
                 patch: json()?,
             },
             ("DELETE", false) if !place.status => {
-                let options = if body.is_empty() { Value::Null } else { json()? };
+                let options = if body.is_empty() {
+                    Value::Null
+                } else {
+                    json()?
+                };
                 let precondition = |name: &str| {
                     let text = options["preconditions"][name].as_str();
                     text.map(str::to_owned)
@@ -92,7 +96,10 @@ impl Request {
             }
             _ => return Err(unserved()),
         };
-        let accept = parts.headers.get(ACCEPT).and_then(|text| text.to_str().ok());
+        let accept = parts
+            .headers
+            .get(ACCEPT)
+            .and_then(|text| text.to_str().ok());
         Ok(Self {
             kind: place.kind,
             namespace: place.namespace,

@@ -250,7 +250,8 @@ impl Store {
             replace(&mut object["metadata"], fixed, value);
         }
         tidy(&mut object);
-        if is_deleting(former) && finalizers(&object).any(|one| !finalizers(former).any(|f| f == one))
+        if is_deleting(former)
+            && finalizers(&object).any(|one| !finalizers(former).any(|f| f == one))
         {
             let why = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
             return Err(Refusal::invalid(key.kind, &key.name, why));

@@ -1,0 +1,146 @@
+//! The rules of a token that was issued: its value stays in the one wanted Secret, it answers, and no other token lives
+//! beside it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::jiff::SignedDuration;
+
+use super::debts::{revoke, surplus};
+use super::issue::{is_proven, mint, store};
+use super::report::is_ready;
+use super::{Moment, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step, Trouble};
+use crate::api::{Issued, Reason};
+
+/// A token that is younger may be missing from a list that lags.
+const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// A token was issued: its value is in the wanted Secret, it answers, and no other Secret holds it.
+pub(super) fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
+    match s.wanted() {
+        SecretFacts::Own(own) if own.deleting => release(s, own, now),
+        SecretFacts::Own(own) if own.whole && own.issued.as_ref() == Some(issued) => {
+            if let Some(step) = verify(s, own, issued) {
+                return Ok(Some(step));
+            }
+            tidy(s, now)
+        }
+        _ => restore(s, issued, now),
+    }
+}
+
+/// The wanted Secret lacks the token: write it again with the same value. Only a token that is gone is minted anew.
+fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
+    let name = &s.token.secret_name;
+    if let Some(value) = s.value_of(&issued.hash) {
+        let moved = s
+            .token
+            .status
+            .secret_name
+            .as_ref()
+            .is_some_and(|former| former != name);
+        let because = if moved {
+            Reason::Moved
+        } else {
+            Reason::Repaired
+        };
+        let given_up = match s.wanted() {
+            SecretFacts::Own(own) => own.given_up.clone(),
+            _ => BTreeSet::new(),
+        };
+        return Ok(Some(store(
+            s,
+            issued.clone(),
+            given_up,
+            value,
+            because,
+            now,
+        )));
+    }
+    let what = format!(
+        "Secret {name} lost the value of token {}, which",
+        issued.token_id
+    );
+    s.identity_of(&what, &issued.base_url, Some(&issued.user_id))?;
+    match &s.run.recovery {
+        None => Ok(Some(Step::Recover(issued.clone()))),
+        Some(Recovery::Gone) if now.wall.duration_since(issued.issued_at) < LISTED_WITHIN => {
+            let text = format!(
+                "token {} is not listed yet; asking again in a minute",
+                issued.token_id
+            );
+            let wait = Duration::from_mins(1);
+            Err(Trouble::waiting(wait, Reason::ValueUnavailable, text).into())
+        }
+        // Beyond recovery: a new token takes its place, then it is revoked.
+        Some(Recovery::Gone | Recovery::Value(_) | Recovery::Withheld) => mint(s, now),
+    }
+}
+
+/// Ready means that the value has answered since it was stored; a status that says so of this very Secret will do.
+fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
+    let wanted = !matches!(&s.account, super::AccountFacts::Ready(identity) if !identity.verify);
+    let status = &s.token.status;
+    let said = is_ready(status)
+        && status.token_hash.as_ref() == Some(&issued.hash)
+        && status.secret_name.as_ref() == Some(&s.token.secret_name)
+        && !s.run.stored;
+    if !wanted || said || s.memory.verified.as_ref() == Some(&issued.hash) {
+        return None;
+    }
+    own.value.clone().map(|value| Step::Verify {
+        issued: issued.clone(),
+        value,
+    })
+}
+
+/// One token, one Secret: every other token is revoked, then Secrets of other names go.
+fn tidy(s: &Snapshot, now: Moment) -> Plan {
+    if let Some(debt) = surplus(s).next() {
+        // Another process may have opened an attempt, whose token this may be.
+        return if is_proven(s, now) {
+            revoke(s, debt)
+        } else {
+            Ok(Some(Step::Look))
+        };
+    }
+    Ok(s.strays().next().map(|(name, stray)| Step::Remove {
+        name: name.clone(),
+        version: stray.version.clone(),
+    }))
+}
+
+/// Lets a deleted Secret go; its value is remembered, and it is written anew. One that others keep has to wait for them.
+pub(super) fn release(s: &Snapshot, own: &OwnSecret, now: Moment) -> Plan {
+    let name = &s.token.secret_name;
+    if !own.held {
+        let text = format!(
+            "Secret {name} is being deleted, and is kept by finalizers of others ({}); it is written anew when they let go",
+            own.version.other_finalizers.join(", ")
+        );
+        let wait = Duration::from_secs(30);
+        return Err(Trouble::waiting(wait, Reason::SecretNotWritable, text).into());
+    }
+    if !is_proven(s, now) {
+        // Where the namespace goes as well, no Secret could be written anew, and the value would be lost with a crash.
+        return Ok(Some(Step::Look));
+    }
+    Ok(Some(Step::Release {
+        name: name.clone(),
+        version: own.version.clone(),
+    }))
+}
+
+/// A Secret that is nobody's and is being deleted is kept by our finalizer alone.
+pub(super) fn let_go(s: &Snapshot) -> Option<Step> {
+    s.secrets.iter().find_map(|(name, facts)| match facts {
+        SecretFacts::Foreign {
+            dying: Some(version),
+            ..
+        } => Some(Step::Release {
+            name: name.clone(),
+            version: version.clone(),
+        }),
+        _ => None,
+    })
+}
