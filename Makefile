@@ -62,7 +62,7 @@ check-scripts:
 	@for script in $(scripts); do bash -n "$$script"; done
 
 mutants: $(tools)/cargo-mutants-$(cargo_mutants) ## Which changes to the rules in src/plan no unit test notices (an hour)
-	$(tools)/bin/cargo-mutants mutants --file 'src/plan/*.rs' --output target --no-shuffle -- --lib plan::
+	$(tools)/bin/cargo-mutants mutants --file 'src/plan/*.rs' --output target --no-shuffle --timeout 60 -- --lib plan::
 
 bench: prerequisites ## Speed and cost of N=1000 tokens beside a bare loop (also LATENCY=20ms ROUNDS=3 IDLE=60s)
 	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane cargo bench --locked --bench issuance

@@ -18,6 +18,7 @@ mod cli;
 mod client;
 mod deletion;
 mod deploy;
+mod docs;
 mod fidelity;
 mod issuance;
 mod kinds;

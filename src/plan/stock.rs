@@ -72,6 +72,14 @@ pub struct Stock {
 }
 
 impl Stock {
+    /// Unclaimed tokens that the status does not show yet.
+    #[must_use]
+    pub fn found(&self, former: &AccountStatus) -> usize {
+        let known = &former.unclaimed_token_ids;
+        let new = self.unclaimed.iter().filter(|id| !known.contains(id));
+        new.count()
+    }
+
     /// What is worth an event, as the status does not say it yet.
     #[must_use]
     pub fn news(&self, former: &AccountStatus) -> Vec<Note> {
@@ -80,8 +88,7 @@ impl Stock {
             ids.join(", ")
         };
         let mut news = Vec::new();
-        let known = &former.unclaimed_token_ids;
-        if self.unclaimed.iter().any(|id| !known.contains(id)) {
+        if self.found(former) > 0 {
             let text = format!(
                 "Found tokens that may be this operator's and that nothing in this cluster names: {}",
                 shown(&self.unclaimed)
@@ -132,7 +139,8 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
         let hash = row.value.as_ref().map(TokenValue::hash);
         let is_credential = hash.is_some_and(|hash| taking.credentials.contains(&hash));
         let awaited = row.tags.iter().any(|tag| open.contains(tag));
-        if is_credential || awaited || row.created_at > settled {
+        let suspect = !row.used && taking.suspected.contains(&row.id);
+        if is_credential || awaited || (row.created_at > settled && !suspect) {
             continue;
         }
         let tagged = row.tags.contains(&ours);
@@ -148,7 +156,7 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
             };
             stock.leftovers.entry(uid).or_default().push(leftover);
         }
-        if tagged || (!row.used && (newer || taking.suspected.contains(&row.id))) {
+        if tagged || suspect || (newer && !row.used) {
             stock.unclaimed.insert(row.id.clone());
         } else if newer {
             stock.strangers.insert(row.id.clone());

@@ -13,6 +13,7 @@ pub struct Telemetry {
     runs: Family<Result, Counter>,
     steps: Family<Step, Counter>,
     platform_errors: Family<Class, Counter>,
+    unclaimed_tokens: Counter,
     ready: AtomicBool,
 }
 
@@ -36,6 +37,7 @@ impl Default for Telemetry {
         let mut registry = Registry::with_prefix("platform_token_operator");
         let (runs, steps, platform_errors) =
             (Family::default(), Family::default(), Family::default());
+        let unclaimed_tokens = Counter::default();
         registry.register(
             "reconciliations",
             "Reconciliations of PlatformTokens by what they came to",
@@ -51,11 +53,17 @@ impl Default for Telemetry {
             "Calls to the platform that failed, by class",
             platform_errors.clone(),
         );
+        registry.register(
+            "unclaimed_tokens",
+            "Tokens found upstream that may be ours and that nothing in this cluster names",
+            unclaimed_tokens.clone(),
+        );
         Self {
             registry,
             runs,
             steps,
             platform_errors,
+            unclaimed_tokens,
             ready: AtomicBool::new(false),
         }
     }
@@ -75,6 +83,12 @@ impl Telemetry {
     /// Counts one call to the platform that failed, by the class of its error.
     pub fn platform_error(&self, class: &'static str) {
         self.platform_errors.get_or_create(&Class { class }).inc();
+    }
+
+    /// Counts tokens that were found, or written down, as unclaimed.
+    pub fn unclaimed(&self, tokens: usize) {
+        self.unclaimed_tokens
+            .inc_by(u64::try_from(tokens).unwrap_or(u64::MAX));
     }
 
     /// All caches are filled.

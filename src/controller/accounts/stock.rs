@@ -121,6 +121,7 @@ async fn take<K: Account>(
         revoke(account, context, session, &token_id).await?;
         stock.revoked(&token_id);
     }
+    context.telemetry.unclaimed(stock.found(former));
     for note in stock.news(former) {
         tracing::warn!(account = %account.key(), reason = note.reason.as_str(), "{}", note.text);
         publish(context, account, &note).await;

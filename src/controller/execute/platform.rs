@@ -68,7 +68,10 @@ impl Executor<'_> {
         }
         let ids = suspects(&rows, attempt, &self.context.named(), &s.credentials);
         match self.context.write_down(&session.key, &ids).await {
-            Ok(()) => Outcome::Suspects(ids),
+            Ok(()) => {
+                self.context.telemetry.unclaimed(ids.len());
+                Outcome::Suspects(ids)
+            }
             Err(error) => stale_or(error, of_kubernetes),
         }
     }
