@@ -7,8 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{Leftover, Listed, Moment, Note};
 use crate::api::{
-    AccountStatus, AttemptId, Baseline, Reason, TokenCounts, TokenHash, TokenId, TokenValue,
-    UserId, cluster_tag,
+    AccountStatus, AttemptAccount, AttemptId, Baseline, Reason, TokenCounts, TokenHash, TokenId,
+    TokenValue, UserId, cluster_tag,
 };
 
 /// A token that is younger may be about to be stored.
@@ -41,13 +41,25 @@ pub struct Stocktaking<'a> {
 pub struct Claims {
     /// The tokens that they name.
     pub named: BTreeSet<TokenId>,
-    /// The attempts whose tokens are neither stored nor given up.
-    pub open: BTreeSet<AttemptId>,
+    /// The attempts whose tokens are neither stored nor given up, and the account of each.
+    pub open: BTreeMap<AttemptId, AttemptAccount>,
+    /// Something does not read: it may claim anything.
+    pub unreadable: bool,
     /// The uids of all PlatformTokens.
     pub uids: BTreeSet<String>,
 }
 
 impl Claims {
+    /// Whether an attempt may be about to store a token of this account.
+    #[must_use]
+    pub fn may_store(&self, base_url: &str, user_id: Option<&UserId>) -> bool {
+        let here = |account: &AttemptAccount| {
+            let same_user = account.user_id.is_none() || account.user_id.as_ref() == user_id;
+            account.base_url == base_url && same_user
+        };
+        self.unreadable || self.open.values().any(here)
+    }
+
     /// The PlatformToken whose tags a token bears.
     fn uid_of(&self, row: &Listed) -> Option<String> {
         let mut tags = row.tags.iter();
@@ -126,7 +138,7 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
     let open: BTreeSet<String> = taking
         .claims
         .open
-        .iter()
+        .keys()
         .map(|id| format!("attempt={id}"))
         .collect();
     let settled = now.wall.checked_sub(SETTLED_AFTER);
@@ -186,11 +198,14 @@ pub fn baseline(rows: &[Listed], user_id: Option<&UserId>) -> Baseline {
 pub struct Unclaimed(BTreeMap<TokenId, u32>);
 
 impl Unclaimed {
-    /// Takes in one stock; the tokens that are to be revoked. While any attempt is open, or somebody else uses the
-    /// account as well, none is, and the count begins anew.
-    pub fn note(&mut self, stock: &Stock, claims: &Claims) -> Vec<TokenId> {
-        if stock.baseline.is_none() || !claims.open.is_empty() || !stock.strangers.is_empty() {
+    /// Takes in one stock; the tokens that are to be revoked. None is while an attempt `may_store` one, nor where
+    /// somebody else uses the account as well.
+    pub fn note(&mut self, stock: &Stock, may_store: bool) -> Vec<TokenId> {
+        let ours_alone = stock.baseline.is_some() && stock.strangers.is_empty();
+        if !ours_alone {
             self.0.clear();
+        }
+        if !ours_alone || may_store {
             return Vec::new();
         }
         let passes = |id: &TokenId| self.0.get(id).copied().unwrap_or(0) + 1;

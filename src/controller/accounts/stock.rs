@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Account, Session};
 use crate::api::{
-    AccountStatus, Attempt, AttemptId, AttemptRef, Owner, PlatformToken, Reason, TokenId, names,
+    AccountStatus, Attempt, AttemptRef, Owner, PlatformToken, Reason, TokenId, names,
 };
 use crate::controller::Context;
 use crate::controller::kubernetes::{KubeError, call};
@@ -117,7 +117,8 @@ async fn take<K: Account>(
         baseline: baseline.as_ref(),
     };
     let mut stock = take_stock(&taking, context.clock.now());
-    for token_id in unclaimed.note(&stock, &claims) {
+    let may_store = claims.may_store(&identity.base_url, identity.user_id.as_ref());
+    for token_id in unclaimed.note(&stock, may_store) {
         revoke(account, context, session, &token_id).await?;
         stock.revoked(&token_id);
     }
@@ -215,8 +216,7 @@ async fn claims(context: &Context) -> Result<Claims, KubeError> {
         for token in &page.items {
             match &token.0 {
                 Ok(token) => claim(&mut claims, token, &stored),
-                // What it claims cannot be known: as if it had an attempt open.
-                Err(_) => claims.open.extend(AttemptId::parse("unreadable")),
+                Err(_) => claims.unreadable = true,
             }
         }
         let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else {
@@ -243,10 +243,10 @@ fn claim(claims: &mut Claims, token: &PlatformToken, stored: &BTreeMap<String, u
             let known = known.map_or(0, |attempt| attempt.number);
             let newest = known.max(stored.get(&uid).copied().unwrap_or(0));
             if attempt.owner.uid == uid && attempt.at.number > newest {
-                claims.open.insert(attempt.at.id);
+                claims.open.insert(attempt.at.id, attempt.account);
             }
         }
-        Err(_) => claims.open.extend(AttemptId::parse("unreadable")),
+        Err(_) => claims.unreadable = true,
     }
 }
 

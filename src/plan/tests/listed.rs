@@ -141,8 +141,9 @@ fn stock_counts_what_is_ours_and_what_nothing_names() {
     ];
     let claims = Claims {
         named: ids(&["managed"]),
-        open: BTreeSet::from([attempt(7).at.id]),
+        open: BTreeMap::from([(attempt(7).at.id, attempt(7).account)]),
         uids: BTreeSet::from([owner("token").uid]),
+        unreadable: false,
     };
     let stock = taken(&rows, &claims, None, 1000);
     assert_eq!(stock.unclaimed, ids(&["replayed", "suspect"]));
@@ -191,33 +192,30 @@ fn unclaimed_tokens_are_revoked_at_the_second_pass_unless_an_attempt_is_open_or_
         baseline: Some(baseline(&[], None)),
         ..Stock::default()
     };
-    let quiet = Claims::default();
-    let open = Claims {
-        open: BTreeSet::from([attempt(1).at.id]),
-        ..Claims::default()
-    };
     let mut unclaimed = Unclaimed::default();
-    assert!(unclaimed.note(&stock(&[]), &quiet).is_empty());
-    assert!(unclaimed.note(&stock(&[]), &open).is_empty());
+    assert!(unclaimed.note(&stock(&[]), false).is_empty());
+    assert!(unclaimed.note(&stock(&[]), true).is_empty(), "not now");
+    assert_eq!(unclaimed.note(&stock(&[]), false), [id("lost")]);
+    let mut unclaimed = Unclaimed::default();
     assert!(
-        unclaimed.note(&stock(&[]), &quiet).is_empty(),
+        unclaimed.note(&stock(&[]), false).is_empty(),
         "counted anew"
     );
-    assert!(unclaimed.note(&stock(&["used"]), &quiet).is_empty());
+    assert!(unclaimed.note(&stock(&["used"]), false).is_empty());
     assert!(
-        unclaimed.note(&stock(&[]), &quiet).is_empty(),
+        unclaimed.note(&stock(&[]), false).is_empty(),
         "counted anew"
     );
     let shared = Stock {
         baseline: None,
         ..stock(&[])
     };
-    assert!(unclaimed.note(&shared, &quiet).is_empty(), "not exclusive");
+    assert!(unclaimed.note(&shared, false).is_empty(), "not exclusive");
     assert!(
-        unclaimed.note(&stock(&[]), &quiet).is_empty(),
+        unclaimed.note(&stock(&[]), false).is_empty(),
         "not in a row"
     );
-    assert_eq!(unclaimed.note(&stock(&[]), &quiet), [id("lost")]);
+    assert_eq!(unclaimed.note(&stock(&[]), false), [id("lost")]);
 }
 
 #[test]
@@ -234,4 +232,47 @@ fn what_is_written_down_comes_first_and_once() {
         status.unclaimed_token_ids[..3],
         [id("new"), id("5"), id("0")]
     );
+}
+
+#[test]
+fn an_open_attempt_holds_the_revocations_of_its_own_account_alone() {
+    let open = |account: AttemptAccount| Claims {
+        open: BTreeMap::from([(attempt(1).at.id, account)]),
+        ..Claims::default()
+    };
+    let account = attempt(1).account;
+    let another = UserId::parse("another").ok();
+    let may_store = |claims: &Claims| claims.may_store("https://platform", Some(&user()));
+    assert!(may_store(&open(account.clone())));
+    for (account, expected) in [
+        (
+            AttemptAccount {
+                user_id: None,
+                ..account.clone()
+            },
+            true,
+        ),
+        (
+            AttemptAccount {
+                user_id: another,
+                ..account.clone()
+            },
+            false,
+        ),
+        (
+            AttemptAccount {
+                base_url: "https://another".into(),
+                ..account
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(may_store(&open(account)), expected);
+    }
+    assert!(!may_store(&Claims::default()));
+    let unreadable = Claims {
+        unreadable: true,
+        ..Claims::default()
+    };
+    assert!(may_store(&unreadable));
 }
