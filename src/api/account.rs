@@ -240,9 +240,9 @@ pub struct AccountStatus {
     #[serde(rename = "unclaimedTokenIDs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub unclaimed_token_ids: Vec<TokenId>,
-    /// What was there when the account became exclusive.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub baseline: Option<Baseline>,
+    /// What was there when the account became exclusive, for each user that it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<Baseline>,
     /// `Ready`, and where they apply `Reconciling` and `Stalled`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -252,6 +252,13 @@ pub struct AccountStatus {
 impl AccountStatus {
     /// The most ids of unclaimed tokens that a status bears.
     pub const MAX_UNCLAIMED: usize = 100;
+
+    /// What was there when the account of this user became exclusive.
+    #[must_use]
+    pub fn baseline(&self, user_id: Option<&UserId>) -> Option<&Baseline> {
+        let mut baselines = self.baselines.iter();
+        baselines.find(|baseline| baseline.user_id.as_ref() == user_id)
+    }
 }
 
 /// How many tokens an account has.

@@ -11,7 +11,11 @@ const BELIEVE_CACHE_AFTER: Duration = Duration::from_secs(20);
 
 /// One memory per uid of a PlatformToken.
 #[derive(Default)]
-pub(super) struct Memories(Mutex<HashMap<String, Remembered>>);
+pub(super) struct Memories {
+    remembered: Mutex<HashMap<String, Remembered>>,
+    /// When the last ones that need us no more went.
+    gone: Mutex<HashMap<String, Duration>>,
+}
 
 /// What is remembered of one PlatformToken.
 #[derive(Default)]
@@ -98,7 +102,23 @@ impl Memories {
         self.lock().insert(uid.to_owned(), remembered);
     }
 
+    /// It needs us no more; a cache may go on showing it for a while.
+    pub(super) fn forget(&self, uid: &str, now: Moment) {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.retain(|_, at| now.elapsed < *at + BELIEVE_CACHE_AFTER);
+        gone.insert(uid.to_owned(), now.elapsed);
+    }
+
+    /// Whether it needed us no more a moment ago.
+    pub(super) fn is_gone(&self, uid: &str, now: Moment) -> bool {
+        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.get(uid)
+            .is_some_and(|at| now.elapsed < *at + BELIEVE_CACHE_AFTER)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Remembered>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

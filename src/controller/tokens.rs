@@ -46,8 +46,11 @@ pub(super) async fn reconcile(token: Arc<Watched>, context: &Context) -> Option<
 
 async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
     let uid = token.metadata.uid.clone().unwrap_or_default();
-    let remembered = context.memory.take(&uid);
     let now = context.clock.now();
+    if context.memory.is_gone(&uid, now) {
+        return None;
+    }
+    let remembered = context.memory.take(&uid);
     let observed = observe(context, token, remembered.written, now);
     let wait = if observed.lags {
         Some(LOOK_AGAIN)
@@ -79,7 +82,9 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
         written.token(version, context.clock.now());
     }
     context.telemetry.run(verdict_label(&settled.verdict));
-    if settled.verdict != Verdict::Gone {
+    if settled.verdict == Verdict::Gone {
+        context.memory.forget(&uid, context.clock.now());
+    } else {
         // The cache is about to show our own writes; they are no reason to try again.
         basis.token = basis.token.max(written.token);
         let pause = settled.requeue.filter(|_| told.is_ok()).map(|wait| Pause {

@@ -1,8 +1,15 @@
 //! What a PlatformToken owes: every token that it made or recorded, and in whose name each is revoked.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
 use super::step::bound;
-use super::{OpenAttempt, Plan, RevokeWith, Snapshot, Step};
-use crate::api::{TokenHash, TokenId, TokenValue, UserId};
+use super::{Moment, OpenAttempt, Plan, RevokeWith, Snapshot, Step, Trouble};
+use crate::api::{Reason, TokenHash, TokenId, TokenValue, UserId};
+
+/// A token that is younger may be missing from a list that lags.
+pub(super) const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// A token that has to be revoked some time.
 #[derive(Debug, Clone)]
@@ -13,6 +20,8 @@ pub struct Debt {
     pub base_url: String,
     /// The user that it belongs to, if that is known.
     pub user_id: Option<UserId>,
+    /// The hash of its value, if that is known.
+    pub hash: Option<TokenHash>,
     /// Its value, if we have it.
     pub value: Option<TokenValue>,
     /// Why we believe that it is ours.
@@ -22,20 +31,13 @@ pub struct Debt {
 /// Why we believe that a token is ours.
 #[derive(Debug, Clone)]
 pub enum Evidence {
-    /// This process saw it made.
-    Seen,
-    /// A record names it, with the hash of its value or without. Anyone may have written that.
-    Recorded(Option<TokenHash>),
-}
-
-impl Debt {
-    fn hash(&self) -> Option<TokenHash> {
-        match (&self.value, &self.evidence) {
-            (Some(value), _) => Some(value.hash()),
-            (None, Evidence::Recorded(hash)) => hash.clone(),
-            (None, Evidence::Seen) => None,
-        }
-    }
+    /// This process saw it made, or the status names it, which nobody else writes.
+    Sure,
+    /// An annotation names it, which anyone may have written.
+    Recorded {
+        /// It was made before this time.
+        before: Timestamp,
+    },
 }
 
 /// Every token that is not known to be revoked; the present one is among them. A token that is some account's
@@ -48,9 +50,8 @@ pub(super) fn debts(s: &Snapshot) -> Vec<Debt> {
             let same_value = other.value.as_ref().zip(debt.value.as_ref());
             other.token_id == debt.token_id || same_value.is_some_and(|(a, b)| a.hash() == b.hash())
         };
-        let credential = debt
-            .hash()
-            .is_some_and(|hash| s.credentials.contains(&hash));
+        let hash = debt.hash.as_ref();
+        let credential = hash.is_some_and(|hash| s.credentials.contains(hash));
         if !credential && !s.memory.revoked.contains(&debt.token_id) && !debts.iter().any(same) {
             debts.push(debt);
         }
@@ -73,7 +74,8 @@ fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
         token_id: issued.token_id,
         base_url: issued.base_url,
         user_id: Some(issued.user_id),
-        evidence: Evidence::Recorded(Some(issued.hash)),
+        hash: Some(issued.hash),
+        evidence: Evidence::Sure,
     });
     // A Secret's record counts only beside the value that it speaks of.
     let stored = s.own_secrets().filter_map(|(_, own)| {
@@ -83,7 +85,10 @@ fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
             token_id: issued.token_id,
             base_url: issued.base_url,
             user_id: Some(issued.user_id),
-            evidence: Evidence::Recorded(Some(issued.hash)),
+            hash: Some(issued.hash),
+            evidence: Evidence::Recorded {
+                before: issued.issued_at,
+            },
         })
     });
     let made = s.memory.attempt.iter().flat_map(OpenAttempt::debts);
@@ -109,8 +114,12 @@ pub(super) fn leftovers(s: &Snapshot) -> impl Iterator<Item = Debt> {
             token_id: row.token_id.clone(),
             base_url: row.base_url.clone(),
             user_id: Some(row.user_id.clone()),
+            hash: None,
             value: None,
-            evidence: Evidence::Recorded(None),
+            // It was listed.
+            evidence: Evidence::Recorded {
+                before: Timestamp::MIN,
+            },
         })
 }
 
@@ -123,8 +132,11 @@ fn given_up(s: &Snapshot) -> impl Iterator<Item = Debt> {
             token_id: token_id.clone(),
             base_url: account.base_url.clone(),
             user_id: account.user_id.clone(),
+            hash: None,
             value: None,
-            evidence: Evidence::Recorded(None),
+            evidence: Evidence::Recorded {
+                before: attempt.opened_at,
+            },
         })
     });
     let by_secret = s.own_secrets().flat_map(|(_, own)| {
@@ -133,8 +145,11 @@ fn given_up(s: &Snapshot) -> impl Iterator<Item = Debt> {
                 token_id: token_id.clone(),
                 base_url: issued.base_url.clone(),
                 user_id: Some(issued.user_id.clone()),
+                hash: None,
                 value: None,
-                evidence: Evidence::Recorded(None),
+                evidence: Evidence::Recorded {
+                    before: issued.issued_at,
+                },
             })
         })
     });
@@ -142,7 +157,7 @@ fn given_up(s: &Snapshot) -> impl Iterator<Item = Debt> {
 }
 
 /// With its own value if we have it: accounts and credentials may have gone first.
-pub(super) fn revoke(s: &Snapshot, debt: Debt) -> Plan {
+pub(super) fn revoke(s: &Snapshot, debt: Debt, now: Moment) -> Plan {
     let with = match debt.value {
         Some(value) if !s.memory.self_refused.contains(&debt.token_id) => {
             RevokeWith::ItsValue(value)
@@ -152,8 +167,21 @@ pub(super) fn revoke(s: &Snapshot, debt: Debt) -> Plan {
             let what = format!("token {}, which is to be revoked,", debt.token_id);
             s.identity_of(&what, &debt.base_url, debt.user_id.as_ref())?;
             match debt.evidence {
-                Evidence::Seen => RevokeWith::Account,
-                Evidence::Recorded(hash) => RevokeWith::AccountIfOurs(hash),
+                Evidence::Sure => RevokeWith::Account,
+                Evidence::Recorded { before } => {
+                    let age = now.wall.duration_since(before);
+                    if age < LISTED_WITHIN {
+                        let left = Duration::try_from(LISTED_WITHIN - age).unwrap_or_default();
+                        let text = format!(
+                            "token {} is to be revoked, and may not be listed yet; looking for it in a minute",
+                            debt.token_id
+                        );
+                        return Err(
+                            Trouble::waiting(left, Reason::CreateOutcomeUnknown, text).into()
+                        );
+                    }
+                    RevokeWith::AccountIfOurs(debt.hash)
+                }
             }
         }
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::debts::LISTED_WITHIN;
 use super::memory::{Fate, OpenAttempt};
 use super::snapshot::Snapshot;
 use super::{AccountFacts, Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
@@ -57,8 +58,13 @@ impl Snapshot {
             (Step::Recover(issued), Outcome::Recovered(recovery)) => {
                 match &recovery {
                     Recovery::Value(value) => self.memory.held = Some(value.clone()),
-                    Recovery::Gone => self.settle(issued.token_id),
-                    Recovery::Withheld => {}
+                    // A younger one may not be listed yet.
+                    Recovery::Gone
+                        if now.wall.duration_since(issued.issued_at) >= LISTED_WITHIN =>
+                    {
+                        self.settle(issued.token_id);
+                    }
+                    Recovery::Gone | Recovery::Withheld => {}
                 }
                 self.run.recovery = Some(recovery);
             }
@@ -117,6 +123,14 @@ impl Snapshot {
         }
     }
 
+    /// Whether there is no account any more to ask about a token that is to be revoked.
+    fn is_left_alone(&self) -> bool {
+        let AccountFacts::Broken(trouble) = &self.account else {
+            return false;
+        };
+        self.run.gone || (self.token.deleting && trouble.reason == Reason::AccountNotFound)
+    }
+
     /// A Secret that bears the attempt closes it: what it holds is remembered no longer.
     fn forget_stored(&mut self, own: &OwnSecret) {
         let holds = |open: &mut OpenAttempt| match (&own.issued, &own.value, &open.fate) {
@@ -125,7 +139,12 @@ impl Snapshot {
             }
             _ => false,
         };
-        self.memory.attempt.take_if(holds);
+        if let Some(closed) = self.memory.attempt.take_if(holds) {
+            let present = own.issued.as_ref().map(|issued| &issued.token_id);
+            let others = closed.debts().into_iter();
+            let others = others.filter(|debt| Some(&debt.token_id) != present);
+            self.memory.surplus.extend(others);
+        }
     }
 
     /// What came of revoking a token.
@@ -149,10 +168,8 @@ impl Snapshot {
             Outcome::SelfUnknown if self.memory.revoke_unknown.contains(&token_id) => {
                 self.note_revoked(token_id);
             }
-            // Nobody is left to ask, and nobody will ever use it.
-            Outcome::SelfUnknown
-                if self.run.gone && matches!(self.account, AccountFacts::Broken(_)) =>
-            {
+            // Nobody is left to ask: it was revoked by a process that died, or by someone else.
+            Outcome::SelfUnknown if self.is_left_alone() => {
                 self.settle(token_id);
             }
             Outcome::SelfUnknown | Outcome::SelfRefused => {

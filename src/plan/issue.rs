@@ -40,7 +40,7 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
         return Ok(Some(step));
     }
     if let Some(debt) = superseded(s) {
-        return revoke(s, debt);
+        return revoke(s, debt, now);
     }
     if let Some(step) = let_go(s) {
         return Ok(Some(step));
@@ -186,7 +186,7 @@ fn store_minted(s: &Snapshot, open: &OpenAttempt, minted: &Minted, now: Moment) 
         .into_iter()
         .find(|debt| Some(&debt.token_id) == older.as_ref() && debt.value.is_some());
     if let Some(debt) = older {
-        return revoke(s, debt);
+        return revoke(s, debt, now);
     }
     if let SecretFacts::Own(own) = s.wanted()
         && own.deleting

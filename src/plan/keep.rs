@@ -4,16 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use k8s_openapi::jiff::SignedDuration;
-
-use super::debts::{revoke, surplus};
+use super::debts::{LISTED_WITHIN, revoke, surplus};
 use super::issue::{is_proven, mint, store};
 use super::report::is_ready;
 use super::{Moment, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step, Trouble};
 use crate::api::{Issued, Reason};
-
-/// A token that is younger may be missing from a list that lags.
-const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// A token was issued: its value is in the wanted Secret, it answers, and no other Secret holds it.
 pub(super) fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
@@ -99,7 +94,7 @@ fn tidy(s: &Snapshot, now: Moment) -> Plan {
     if let Some(debt) = surplus(s).next() {
         // Another process may have opened an attempt, whose token this may be.
         return if is_proven(s, now) {
-            revoke(s, debt)
+            revoke(s, debt, now)
         } else {
             Ok(Some(Step::Look))
         };

@@ -78,12 +78,14 @@ impl OpenAttempt {
             token_id: token_id.clone(),
             base_url: account.base_url.clone(),
             user_id: account.user_id.clone(),
+            hash: None,
             value: None,
-            evidence: Evidence::Seen,
+            evidence: Evidence::Sure,
         };
         let made = match &self.fate {
             Fate::Minted(minted) => vec![Debt {
                 user_id: Some(minted.user_id.clone()),
+                hash: Some(minted.value.hash()),
                 value: Some(minted.value.clone()),
                 ..debt(&minted.token_id)
             }],

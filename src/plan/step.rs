@@ -112,7 +112,7 @@ impl Step {
 pub enum RevokeWith {
     /// Its own: it needs neither account nor credentials.
     ItsValue(TokenValue),
-    /// The account's, for a token that this process saw made, and whose value is lost or that may not revoke itself.
+    /// The account's, for a token that is surely ours, and whose value is lost or that may not revoke itself.
     Account,
     /// The account's, for a token that only a record names, which anyone may have written: its tags have to name this
     /// PlatformToken, or its value has to have this hash.

@@ -225,7 +225,13 @@ impl AccountStatus {
         self.tokens = Some(stock.counts);
         let shown = stock.unclaimed.iter().take(Self::MAX_UNCLAIMED);
         self.unclaimed_token_ids = shown.cloned().collect();
-        self.baseline.clone_from(&stock.baseline);
+        match &stock.baseline {
+            None => self.baselines.clear(),
+            Some(baseline) if !self.baselines.contains(baseline) => {
+                self.baselines.push(baseline.clone());
+            }
+            Some(_) => {}
+        }
     }
 
     /// Writes tokens down that may be ours.

@@ -277,7 +277,7 @@ pub(super) async fn reconcile<K: Account>(
         }
     };
     let key = account.key();
-    let proven = prove(account, context).await;
+    let mut proven = prove(account, context).await;
     let proof = proven.facts();
 
     let mut inventory = context.accounts.inventory(account);
@@ -296,23 +296,30 @@ pub(super) async fn reconcile<K: Account>(
         generation,
         context.clock.now(),
     );
+    let api = K::api(context.client.clone(), account.namespace().as_deref());
+    let version = account.resource_version().unwrap_or_default();
+    let written = write_status(&api, &key.name, &version, former, &status).await;
+    if let Err(error) = &written {
+        tracing::warn!(%error, account = %key, "the status could not be written");
+        inventory.forget();
+    }
+    // What is made before the baseline is kept would be taken for older than it.
+    let known = if written.is_ok() { &status } else { former };
+    if let Ok(session) = &proven.session
+        && session.identity.exclusive
+        && known.baseline(session.identity.user_id.as_ref()).is_none()
+    {
+        let text = "what is on the account is not written down yet, and it is exclusive";
+        proven.session = Err(Trouble::transient(Reason::AccountPending, text));
+    }
+    let failed = written.is_err() || proven.session.is_err() != proof.is_err();
     let wait = remember(account, context, proven, inventory);
     // Begun after the proof is remembered: its first event tells whether the Secret has changed since it was read.
     let credentials = account.credentials();
     let _ = context
         .watch_credentials
         .send((credentials.namespace, credentials.name));
-    let api = K::api(context.client.clone(), account.namespace().as_deref());
-    let version = account.resource_version().unwrap_or_default();
-    let written = write_status(&api, &key.name, &version, former, &status).await;
-    let wait = if written.is_err() {
-        wait.min(LOOK_AGAIN)
-    } else {
-        wait
-    };
-    if let Err(error) = written {
-        tracing::warn!(%error, account = %key, "the status could not be written");
-    }
+    let wait = if failed { wait.min(LOOK_AGAIN) } else { wait };
     if let Err(trouble) = proof {
         let reason = trouble.reason;
         tracing::warn!(account = %key, reason = reason.as_str(), "{}", trouble.message);

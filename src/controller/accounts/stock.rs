@@ -42,6 +42,11 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
+    /// The status that tells of the last stock could not be written: it counts for nothing.
+    pub(super) fn forget(&mut self) {
+        self.taken = None;
+    }
+
     /// Takes stock if that is due. A failure is no news of the account's: it is tried again at the next resync.
     pub(super) async fn take<K: Account>(
         &mut self,
@@ -102,10 +107,9 @@ async fn take<K: Account>(
     let nothing = AccountStatus::default();
     let former = account.status().unwrap_or(&nothing);
     let baseline = identity.exclusive.then(|| {
-        let known = former.baseline.clone();
-        known
-            .filter(|known| known.user_id == identity.user_id)
-            .unwrap_or_else(|| baseline(&rows, identity.user_id.as_ref()))
+        let user_id = identity.user_id.as_ref();
+        let known = former.baseline(user_id).cloned();
+        known.unwrap_or_else(|| baseline(&rows, user_id))
     });
     let taking = Stocktaking {
         rows: &rows,

@@ -699,7 +699,7 @@ fn a_token_revokes_itself_and_only_if_it_cannot_the_account_does() {
             matches!(
                 plan(&snapshot, at(0)),
                 Next::Step(Step::Revoke {
-                    with: RevokeWith::AccountIfOurs(Some(_)),
+                    with: RevokeWith::Account,
                     ..
                 })
             ),

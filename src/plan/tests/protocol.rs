@@ -90,7 +90,7 @@ fn of_two_rows_of_an_attempt_one_is_kept_and_the_other_revoked_once_it_is_stored
     };
     assert_eq!(
         steps(given(), 0, two),
-        ["find_minted", "look", "store", "verify", "revoke", "Ready"]
+        ["find_minted", "look", "store", "revoke", "verify", "Ready"]
     );
     // A crash after the store: the Secret names what is owed.
     let given_up = BTreeSet::from([id("other")]);
@@ -99,8 +99,14 @@ fn of_two_rows_of_an_attempt_one_is_kept_and_the_other_revoked_once_it_is_stored
         ..own(1, "kept")
     };
     let given = given().secret("token", own_facts(secret));
-    let mut snapshot = given.snapshot(at(0));
-    assert_eq!(revoked(&mut snapshot, at(0), fair_outcome), ["id-other"]);
+    let mut snapshot = given.snapshot(at(60));
+    assert_eq!(
+        revoked(&mut snapshot, at(59), fair_outcome),
+        [""; 0],
+        "it may not be listed yet"
+    );
+    snapshot.run = snapshot::Run::default();
+    assert_eq!(revoked(&mut snapshot, at(60), fair_outcome), ["id-other"]);
 }
 
 #[test]
@@ -153,8 +159,8 @@ fn what_an_attempt_gave_up_stays_owed_after_a_restart_and_in_the_next_attempt() 
         ..Given::default()
     };
     let stored = given().secret("token", own_facts(own(2, "new")));
-    let mut snapshot = stored.snapshot(at(0));
-    assert_eq!(revoked(&mut snapshot, at(0), fair_outcome), ["id-masked"]);
+    let mut snapshot = stored.snapshot(at(60));
+    assert_eq!(revoked(&mut snapshot, at(60), fair_outcome), ["id-masked"]);
 
     let none = |step: &Step| match step {
         Step::FindMinted(_) => Outcome::NoneMinted,
@@ -185,9 +191,9 @@ fn an_id_that_only_a_record_names_is_revoked_only_if_it_is_ours() {
         deleting: true,
         ..Given::issued(own_facts(own(1, "a")))
     };
-    let mut snapshot = given.snapshot(at(0));
+    let mut snapshot = given.snapshot(at(60));
     let mut asked = Vec::new();
-    while let Next::Step(step) = plan(&snapshot, at(0)) {
+    while let Next::Step(step) = plan(&snapshot, at(60)) {
         let outcome = match &step {
             Step::Revoke { token_id, with, .. } if *token_id == id("victim") => {
                 asked.push(matches!(with, RevokeWith::AccountIfOurs(None)));
@@ -195,7 +201,7 @@ fn an_id_that_only_a_record_names_is_revoked_only_if_it_is_ours() {
             }
             step => fair_outcome(step),
         };
-        snapshot.fold(step, outcome, at(0));
+        snapshot.fold(step, outcome, at(60));
     }
     assert_eq!(asked, [true], "once, and only if its tags say so");
     let left_alone = |note: &Note| note.warning && note.reason == Reason::NotOurs;
@@ -410,4 +416,44 @@ fn a_secret_that_is_nobodys_is_let_go_when_it_is_deleted() {
         steps(deleting, 0, fair_outcome),
         ["revoke", "release", "lift_finalizer", "Gone"]
     );
+}
+
+#[test]
+fn a_token_that_knows_itself_no_more_is_done_where_the_account_went_first() {
+    let given = |account| Given {
+        account,
+        deleting: true,
+        ..Given::issued(own_facts(own(1, "a")))
+    };
+    let unknown = |step: &Step| match step {
+        Step::Revoke { .. } => Outcome::SelfUnknown,
+        step => fair_outcome(step),
+    };
+    let broken = |reason| AccountFacts::Broken(Trouble::stalled(reason, "x"));
+    assert_eq!(
+        steps(given(broken(Reason::AccountNotFound)), 0, unknown),
+        ["revoke", "remove", "lift_finalizer", "Gone"],
+        "a process that died has revoked it"
+    );
+    assert_eq!(
+        steps(given(broken(Reason::Unauthorized)), 0, unknown),
+        ["revoke", "Unauthorized"],
+        "the account may come back, and is asked then"
+    );
+}
+
+#[test]
+fn a_young_token_that_is_not_listed_stays_owed() {
+    let mut snapshot = Given::issued(SecretFacts::Absent).snapshot(at(10));
+    let gone = |step: &Step| match step {
+        Step::Recover(_) => Outcome::Recovered(Recovery::Gone),
+        step => fair_outcome(step),
+    };
+    assert_eq!(
+        story(&mut snapshot, at(10), gone),
+        ["recover", "ValueUnavailable"]
+    );
+    snapshot.run = snapshot::Run::default();
+    snapshot.token.deleting = true;
+    assert_eq!(revoked(&mut snapshot, at(11), fair_outcome), ["id-a"]);
 }
