@@ -257,7 +257,9 @@ impl AccountStatus {
     #[must_use]
     pub fn baseline(&self, user_id: Option<&UserId>) -> Option<&Baseline> {
         let mut baselines = self.baselines.iter();
-        baselines.find(|baseline| baseline.user_id.as_ref() == user_id)
+        // One that was taken before the user was known was taken of this account all the same.
+        baselines
+            .find(|baseline| baseline.user_id.is_none() || baseline.user_id.as_ref() == user_id)
     }
 }
 

@@ -83,11 +83,15 @@ impl Written {
         self.at = now.elapsed;
     }
 
-    /// Whether caches that have seen these versions lag behind what we wrote. Not for ever: a watch may have missed
+    /// Whether caches that have seen these versions lag behind what we wrote.
+    pub(super) fn is_ahead(&self, token: u64, secret: u64) -> bool {
+        token < self.token || secret < self.secret
+    }
+
+    /// Whether they are to be waited for. Not for ever: a watch may have missed
     /// the event, and every rule that matters rests on live reads and compare-and-swap anyway.
     pub(super) fn outruns(&self, token: u64, secret: u64, now: Moment) -> bool {
-        let behind = token < self.token || secret < self.secret;
-        behind && now.elapsed.saturating_sub(self.at) < BELIEVE_CACHE_AFTER
+        self.is_ahead(token, secret) && now.elapsed.saturating_sub(self.at) < BELIEVE_CACHE_AFTER
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Observed {
     /// The session that its account stands for.
     pub session: Option<Arc<Session>>,
     /// The caches have not seen our own last writes yet.
+    pub behind: bool,
+    /// They are to be waited for.
     pub lags: bool,
 }
 
@@ -33,7 +35,9 @@ pub(super) fn observe(
     let name = (token.namespace().unwrap_or_default(), token.name_any());
     let (account, session) = context.accounts.look_up(&account_key(token));
     let secrets = context.secrets.of(&name);
-    let lags = written.outruns(seen, context.secrets.newest(), now);
+    let newest = context.secrets.newest();
+    let behind = written.is_ahead(seen, newest);
+    let lags = written.outruns(seen, newest, now);
     let basis = Basis {
         token: seen,
         account,
@@ -42,6 +46,7 @@ pub(super) fn observe(
     Observed {
         basis,
         session,
+        behind,
         lags,
     }
 }

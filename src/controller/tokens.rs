@@ -14,7 +14,7 @@ use super::memory::{Pause, Remembered};
 use super::observe::{observe, snapshot};
 use super::report::{publish, publish_if_new, report_unreadable, write_status};
 use crate::api::{PlatformToken, Reason};
-use crate::plan::{Next, Settled, Snapshot, Trouble, Verdict, plan, report};
+use crate::plan::{Next, Run, Settled, Snapshot, Step, Trouble, Verdict, plan, report};
 
 /// More steps than any run needs: a run that takes more is a defect, and stops.
 const MAX_STEPS: usize = 100;
@@ -71,13 +71,19 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
         session: observed.session,
         written: &mut written,
     };
-    let settled = settle(&mut executor, &mut snapshot).await;
+    let mut settled = settle(&mut executor, &mut snapshot).await;
     snapshot.memory.failures = match settled.verdict {
         Verdict::Trouble(_) => snapshot.memory.failures.saturating_add(1),
         Verdict::Silent => snapshot.memory.failures,
         Verdict::Ready | Verdict::Gone => 0,
     };
-    let told = tell(context, token, &snapshot, &settled.verdict).await;
+    let mut told = tell(context, token, &snapshot, &settled.verdict).await;
+    if let Err(KubeError::NotFound(_)) = told {
+        // A deletion that began before our finalizer was there ends in spite of it (kubernetes/kubernetes#77988).
+        look_again(&mut executor, &mut snapshot).await;
+        settled = settle(&mut executor, &mut snapshot).await;
+        told = Ok(None);
+    }
     if let Ok(Some(version)) = told {
         written.token(version, context.clock.now());
     }
@@ -105,7 +111,17 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
         tracing::warn!(%error, "the status could not be written");
         return Some(LOOK_AGAIN);
     }
-    settled.requeue
+    // What was believed of a cache that lags is looked at again.
+    let lagging = observed.behind.then_some(LOOK_AGAIN * 10);
+    settled.requeue.or(lagging)
+}
+
+/// Begins the run anew with a live look at the PlatformToken.
+async fn look_again(executor: &mut Executor<'_>, snapshot: &mut Snapshot) {
+    snapshot.run = Run::default();
+    let begun = executor.context.clock.now();
+    let outcome = executor.execute(&Step::Look, snapshot).await;
+    snapshot.fold(Step::Look, outcome, begun);
 }
 
 /// Asks for steps and carries them out until there are none.

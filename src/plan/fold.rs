@@ -7,7 +7,7 @@ use super::debts::LISTED_WITHIN;
 use super::memory::{Fate, OpenAttempt};
 use super::snapshot::Snapshot;
 use super::{AccountFacts, Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
-use crate::api::{Attempt, Dialect, Issued, Reason, TokenId, names};
+use crate::api::{Attempt, Dialect, Issued, Reason, TokenId, TokenValue, names};
 
 impl Snapshot {
     /// Takes in what came of a step that was begun at `now`.
@@ -70,7 +70,10 @@ impl Snapshot {
             }
             (Step::Revoke { token_id, .. }, outcome) => self.fold_revocation(token_id, outcome),
             (Step::Verify { issued, .. }, Outcome::Verified) => {
-                self.memory.verified = Some(issued.hash);
+                if let SecretFacts::Own(own) = self.wanted() {
+                    let version = own.version.resource_version.clone();
+                    self.memory.verified = Some((issued.hash, version));
+                }
             }
             (Step::LiftFinalizer, Outcome::Lifted) => {
                 self.token.finalizers.retain(|f| f != names::FINALIZER);
@@ -133,6 +136,10 @@ impl Snapshot {
 
     /// A Secret that bears the attempt closes it: what it holds is remembered no longer.
     fn forget_stored(&mut self, own: &OwnSecret) {
+        let in_secret = |held: &mut TokenValue| {
+            own.value.as_ref().map(TokenValue::hash) == Some(held.hash()) && !own.deleting
+        };
+        self.memory.held.take_if(in_secret);
         let holds = |open: &mut OpenAttempt| match (&own.issued, &own.value, &open.fate) {
             (Some(issued), Some(_), Fate::Minted(minted)) => {
                 issued.attempt == open.attempt.at && issued.token_id == minted.token_id

@@ -8,7 +8,7 @@ use super::debts::{LISTED_WITHIN, revoke, surplus};
 use super::issue::{is_proven, mint, store};
 use super::report::is_ready;
 use super::{Moment, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step, Trouble};
-use crate::api::{Issued, Reason};
+use crate::api::{Issued, Reason, TokenHash};
 
 /// A token was issued: its value is in the wanted Secret, it answers, and no other Secret holds it.
 pub(super) fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
@@ -80,7 +80,10 @@ fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
         && status.token_hash.as_ref() == Some(&issued.hash)
         && status.secret_name.as_ref() == Some(&s.token.secret_name)
         && !s.run.stored;
-    if !wanted || said || s.memory.verified.as_ref() == Some(&issued.hash) {
+    let version = &own.version.resource_version;
+    let answered = |(hash, at): &(TokenHash, String)| *hash == issued.hash && at == version;
+    let said = said && status.secret_resource_version.as_ref() == Some(version);
+    if !wanted || said || s.memory.verified.as_ref().is_some_and(answered) {
         return None;
     }
     own.value.clone().map(|value| Step::Verify {

@@ -21,8 +21,8 @@ pub struct Memory {
     pub issued: Option<Issued>,
     /// A value that no Secret holds at the moment.
     pub held: Option<TokenValue>,
-    /// The value that has answered since it was stored.
-    pub verified: Option<TokenHash>,
+    /// The value that has answered since it was stored, and the resourceVersion of the Secret that holds it.
+    pub verified: Option<(TokenHash, String)>,
     /// Tokens that are known to be revoked, or that turned out not to be ours.
     pub revoked: BTreeSet<TokenId>,
     /// Tokens that could not revoke themselves.

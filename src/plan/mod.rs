@@ -36,7 +36,7 @@ pub use debts::{Debt, Evidence};
 pub use memory::{Fate, Leftover, Memory, OpenAttempt};
 pub use report::{report, report_invalid};
 pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
-pub use snapshot::{AccountFacts, Identity, Snapshot, TokenFacts};
+pub use snapshot::{AccountFacts, Identity, Run, Snapshot, TokenFacts};
 pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
 pub use stock::{Claims, Stock, Stocktaking, Unclaimed, baseline, take_stock};
 pub use trouble::{Reaction, Trouble, backoff};
