@@ -457,3 +457,43 @@ fn a_young_token_that_is_not_listed_stays_owed() {
     snapshot.token.deleting = true;
     assert_eq!(revoked(&mut snapshot, at(11), fair_outcome), ["id-a"]);
 }
+
+#[test]
+fn another_id_beside_the_value_of_our_token_is_not_ours() {
+    // Whoever edits the record of a Secret could have a victim revoked in the name of our own token.
+    let forged = OwnSecret {
+        issued: Some(Issued {
+            token_id: id("victim"),
+            ..issued(1, "a")
+        }),
+        ..own(1, "a")
+    };
+    let given = Given {
+        deleting: true,
+        ..Given::issued(own_facts(forged))
+    };
+    let mut snapshot = given.snapshot(at(100));
+    assert_eq!(revoked(&mut snapshot, at(100), fair_outcome), ["id-a"]);
+}
+
+#[test]
+fn what_was_revoked_once_is_not_revoked_again() {
+    let twin = Leftover {
+        token_id: id("twin"),
+        tags: attempt(1).tags(),
+        base_url: "https://platform".into(),
+        user_id: user(),
+    };
+    let memory = Memory {
+        leftovers: vec![twin],
+        revoked: BTreeSet::from([id("twin")]),
+        ..Memory::default()
+    };
+    let given = Given {
+        memory,
+        ..Given::issued(SecretFacts::Unread {
+            resource_version: Some("7".into()),
+        })
+    };
+    assert_eq!(given.next(at(0)), "Ready");
+}
