@@ -45,17 +45,20 @@ pub enum Evidence {
 pub(super) fn debts(s: &Snapshot) -> Vec<Debt> {
     let mut debts: Vec<Debt> = Vec::new();
     for debt in known(s) {
+        // One value stands for one id: another id beside it was written by someone else, whether it is revoked or not.
         let same = |other: &Debt| {
-            // One value stands for one id: another id beside it was written by someone else.
             let same_value = other.value.as_ref().zip(debt.value.as_ref());
             other.token_id == debt.token_id || same_value.is_some_and(|(a, b)| a.hash() == b.hash())
         };
-        let hash = debt.hash.as_ref();
-        let credential = hash.is_some_and(|hash| s.credentials.contains(hash));
-        if !credential && !s.memory.revoked.contains(&debt.token_id) && !debts.iter().any(same) {
+        if !debts.iter().any(same) {
             debts.push(debt);
         }
     }
+    debts.retain(|debt| {
+        let hash = debt.hash.as_ref();
+        let credential = hash.is_some_and(|hash| s.credentials.contains(hash));
+        !credential && !s.memory.revoked.contains(&debt.token_id)
+    });
     debts
 }
 
