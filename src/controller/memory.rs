@@ -24,6 +24,8 @@ pub(super) struct Remembered {
     pub rules: Memory,
     /// Our own last writes, so that a cache that has not seen them is not acted upon.
     pub written: Written,
+    /// Status writes that failed, in a row.
+    pub unwritten: u32,
     /// A run ended in trouble: until when it is not to be tried again.
     pub pause: Option<Pause>,
 }

@@ -120,7 +120,7 @@ impl Operator {
             let remembered = Remembered {
                 rules: snapshot.memory,
                 written,
-                pause: None,
+                ..Remembered::default()
             };
             context.memory.put(&uid, remembered);
         }

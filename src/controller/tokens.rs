@@ -14,7 +14,7 @@ use super::memory::{Pause, Remembered};
 use super::observe::{observe, snapshot};
 use super::report::{publish, publish_if_new, report_unreadable, write_status};
 use crate::api::{PlatformToken, Reason};
-use crate::plan::{Next, Run, Settled, Snapshot, Step, Trouble, Verdict, plan, report};
+use crate::plan::{Next, Run, Settled, Snapshot, Step, Trouble, Verdict, backoff, plan, report};
 
 /// More steps than any run needs: a run that takes more is a defect, and stops.
 const MAX_STEPS: usize = 100;
@@ -62,8 +62,12 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
         return Some(wait);
     }
     let Remembered {
-        rules, mut written, ..
+        rules,
+        mut written,
+        unwritten,
+        ..
     } = remembered;
+    let unwritten = unwritten.saturating_add(1);
     let mut basis = observed.basis.clone();
     let mut snapshot = snapshot(context, token, observed.basis, rules, now);
     let mut executor = Executor {
@@ -102,6 +106,7 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
             Remembered {
                 rules: snapshot.memory,
                 written,
+                unwritten: if told.is_err() { unwritten } else { 0 },
                 pause,
             },
         );
@@ -109,7 +114,7 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
     if let Err(error) = told {
         // Nothing else would wake us: the status has to become true.
         tracing::warn!(%error, "the status could not be written");
-        return Some(LOOK_AGAIN);
+        return Some(backoff(unwritten, &uid).min(LOOK_AGAIN * 10));
     }
     // What was believed of a cache that lags is looked at again.
     let lagging = observed.behind.then_some(LOOK_AGAIN * 10);
@@ -168,7 +173,9 @@ async fn tell(
         tracing::info!(reason = note.reason.as_str(), "{}", note.text);
         publish(context, token, note).await;
     }
-    if let Verdict::Trouble(trouble) = verdict {
+    if let Verdict::Trouble(trouble) = verdict
+        && written.is_ok()
+    {
         tracing::warn!(reason = trouble.reason.as_str(), "{}", trouble.message);
         publish_if_new(context, token, &former.conditions, trouble).await;
     }

@@ -92,9 +92,9 @@ impl Stock {
         new.count()
     }
 
-    /// What is worth an event, as the status does not say it yet.
+    /// What is worth an event: neither the former status nor the former stock, which had these `strangers`, says it.
     #[must_use]
-    pub fn news(&self, former: &AccountStatus) -> Vec<Note> {
+    pub fn news(&self, former: &AccountStatus, strangers: &BTreeSet<TokenId>) -> Vec<Note> {
         let shown = |ids: &BTreeSet<TokenId>| {
             let ids: Vec<&str> = ids.iter().take(20).map(TokenId::as_str).collect();
             ids.join(", ")
@@ -107,7 +107,7 @@ impl Stock {
             );
             news.push(Note::warning(Reason::Unclaimed, text));
         }
-        if !self.strangers.is_empty() {
+        if !self.strangers.is_subset(strangers) {
             let text = format!(
                 "Somebody else makes and uses tokens on this account, so that nothing is revoked as unclaimed; leave \
                  spec.exclusive out, or revoke them: {}",
@@ -182,9 +182,10 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
 
 /// What was on an account when it became exclusive.
 #[must_use]
-pub fn baseline(rows: &[Listed], user_id: Option<&UserId>) -> Baseline {
+pub fn baseline(rows: &[Listed], user_id: Option<&UserId>, now: Moment) -> Baseline {
+    // A list may lag: what was made until now is older, listed or not.
     let newest = rows.iter().map(|row| row.created_at).max();
-    let created_at = newest.unwrap_or(Timestamp::UNIX_EPOCH);
+    let created_at = newest.map_or(now.wall, |newest| newest.max(now.wall));
     let at_that_time = rows.iter().filter(|row| row.created_at == created_at);
     Baseline {
         user_id: user_id.cloned(),

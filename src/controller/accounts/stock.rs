@@ -2,7 +2,7 @@
 //! claims. The platform is listed before the cluster: what is made meanwhile is not in the list, and what is in the
 //! list was made by an attempt that the cluster shows, be it open, stored or given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -37,6 +37,8 @@ pub(super) struct Inventory {
     /// When stock was last taken, on the monotonic clock.
     taken: Option<Duration>,
     unclaimed: Unclaimed,
+    /// Of an account that claims to be exclusive and is not.
+    strangers: BTreeSet<TokenId>,
     /// What PlatformTokens have to look at, by their uid.
     pub(super) leftovers: BTreeMap<String, Vec<Leftover>>,
 }
@@ -60,7 +62,7 @@ impl Inventory {
             return None;
         }
         self.taken = Some(now);
-        match take(account, context, session, &mut self.unclaimed).await {
+        match self.count(account, context, session).await {
             Ok(mut stock) => {
                 self.leftovers = std::mem::take(&mut stock.leftovers);
                 Some(stock)
@@ -72,66 +74,68 @@ impl Inventory {
             }
         }
     }
-}
 
-/// Takes stock of one account.
-async fn take<K: Account>(
-    account: &K,
-    context: &Context,
-    session: &Session,
-    unclaimed: &mut Unclaimed,
-) -> Result<Stock, Trouble> {
-    let doing = "taking stock of the account";
-    session
-        .throttle
-        .permit(PATIENCE)
-        .await
-        .map_err(|denied| match denied {
-            Denied::Paused(left) => Trouble::waiting(left, Reason::Throttled, denied.to_string()),
-            Denied::Busy => Trouble::transient(Reason::Throttled, denied.to_string()),
-        })?;
-    let identity = &session.identity;
-    let rows = session
-        .client
-        .list(identity.dialect, identity.user_id.as_ref(), None)
-        .await
-        .map_err(|error| of_platform(doing, &error))?;
-    let rows: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
-    let claims = if identity.exclusive {
-        claims(context)
+    async fn count<K: Account>(
+        &mut self,
+        account: &K,
+        context: &Context,
+        session: &Session,
+    ) -> Result<Stock, Trouble> {
+        let doing = "taking stock of the account";
+        session
+            .throttle
+            .permit(PATIENCE)
             .await
-            .map_err(|error| of_kubernetes(&error))?
-    } else {
-        cached_claims(context)
-    };
-    let nothing = AccountStatus::default();
-    let former = account.status().unwrap_or(&nothing);
-    let baseline = identity.exclusive.then(|| {
-        let user_id = identity.user_id.as_ref();
-        let known = former.baseline(user_id).cloned();
-        known.unwrap_or_else(|| baseline(&rows, user_id))
-    });
-    let taking = Stocktaking {
-        rows: &rows,
-        base_url: &identity.base_url,
-        cluster: &context.cluster,
-        claims: &claims,
-        credentials: &context.accounts.credentials(),
-        suspected: &former.unclaimed_token_ids,
-        baseline: baseline.as_ref(),
-    };
-    let mut stock = take_stock(&taking, context.clock.now());
-    let may_store = claims.may_store(&identity.base_url, identity.user_id.as_ref());
-    for token_id in unclaimed.note(&stock, may_store) {
-        revoke(account, context, session, &token_id).await?;
-        stock.revoked(&token_id);
+            .map_err(|denied| match denied {
+                Denied::Paused(left) => {
+                    Trouble::waiting(left, Reason::Throttled, denied.to_string())
+                }
+                Denied::Busy => Trouble::transient(Reason::Throttled, denied.to_string()),
+            })?;
+        let identity = &session.identity;
+        let rows = session
+            .client
+            .list(identity.dialect, identity.user_id.as_ref(), None)
+            .await
+            .map_err(|error| of_platform(doing, &error))?;
+        let rows: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
+        let claims = if identity.exclusive {
+            claims(context)
+                .await
+                .map_err(|error| of_kubernetes(&error))?
+        } else {
+            cached_claims(context)
+        };
+        let nothing = AccountStatus::default();
+        let former = account.status().unwrap_or(&nothing);
+        let baseline = identity.exclusive.then(|| {
+            let user_id = identity.user_id.as_ref();
+            let known = former.baseline(user_id).cloned();
+            known.unwrap_or_else(|| baseline(&rows, user_id, context.clock.now()))
+        });
+        let taking = Stocktaking {
+            rows: &rows,
+            base_url: &identity.base_url,
+            cluster: &context.cluster,
+            claims: &claims,
+            credentials: &context.accounts.credentials(),
+            suspected: &former.unclaimed_token_ids,
+            baseline: baseline.as_ref(),
+        };
+        let mut stock = take_stock(&taking, context.clock.now());
+        let may_store = claims.may_store(&identity.base_url, identity.user_id.as_ref());
+        for token_id in self.unclaimed.note(&stock, may_store) {
+            revoke(account, context, session, &token_id).await?;
+            stock.revoked(&token_id);
+        }
+        context.telemetry.unclaimed(stock.found(former));
+        for note in stock.news(former, &self.strangers) {
+            tracing::warn!(account = %account.key(), reason = note.reason.as_str(), "{}", note.text);
+            publish(context, account, &note).await;
+        }
+        self.strangers.clone_from(&stock.strangers);
+        Ok(stock)
     }
-    context.telemetry.unclaimed(stock.found(former));
-    for note in stock.news(former) {
-        tracing::warn!(account = %account.key(), reason = note.reason.as_str(), "{}", note.text);
-        publish(context, account, &note).await;
-    }
-    Ok(stock)
 }
 
 async fn revoke<K: Account>(

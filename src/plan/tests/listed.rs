@@ -162,7 +162,7 @@ fn stock_counts_what_is_ours_and_what_nothing_names() {
 #[test]
 fn on_an_exclusive_account_what_is_newer_than_the_baseline_is_ours_until_someone_uses_it() {
     let before = [row("old", 5), row("same-time", 10)];
-    let baseline = baseline(&before, Some(&user()));
+    let baseline = baseline(&before, Some(&user()), at(7));
     assert_eq!(
         (baseline.created_at, &baseline.ids),
         (at(10).wall, &ids(&["same-time"]))
@@ -189,7 +189,7 @@ fn unclaimed_tokens_are_revoked_at_the_second_pass_unless_an_attempt_is_open_or_
     let stock = |strangers: &[&str]| Stock {
         unclaimed: ids(&["lost"]),
         strangers: ids(strangers),
-        baseline: Some(baseline(&[], None)),
+        baseline: Some(baseline(&[], None, at(0))),
         ..Stock::default()
     };
     let mut unclaimed = Unclaimed::default();
