@@ -53,6 +53,12 @@ impl Owner {
         cluster_tag(&self.cluster)
     }
 
+    /// The tag that every token of its namespace bears upstream.
+    #[must_use]
+    pub fn namespace_tag(&self) -> String {
+        format!("namespace={}", self.namespace)
+    }
+
     /// The tag that every token of this PlatformToken bears upstream.
     #[must_use]
     pub fn uid_tag(&self) -> String {
@@ -171,7 +177,7 @@ impl Attempt {
         vec![
             names::OPERATOR.into(),
             self.owner.cluster_tag(),
-            format!("namespace={}", self.owner.namespace),
+            self.owner.namespace_tag(),
             self.owner.uid_tag(),
             self.tag(),
         ]

@@ -2,6 +2,7 @@
 //! whose PlatformToken lost its finalizer, or one that was written too late. Each is finished: its token is revoked if
 //! it was this cluster's, then our finalizer is lifted. Without that a namespace would hang on it for ever.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -12,9 +13,9 @@ use tracing::Instrument;
 use super::Operator;
 use super::execute::Executor;
 use super::kubernetes::{KubeError, call_opt};
-use super::memory::Remembered;
-use super::tokens::settle;
-use crate::api::{AccountKind, Issued, Owner, PlatformToken, Reason, names};
+use super::memory::Written;
+use super::tokens::{Watched, settle};
+use crate::api::{Issued, Owner, PlatformToken, Reason, names};
 use crate::plan::{AccountFacts, SecretFacts, Snapshot, Trouble, Verdict, Version, read};
 
 impl Operator {
@@ -24,9 +25,14 @@ impl Operator {
     /// Namespace and name of every Secret that hangs on our finalizer and whose PlatformToken is not in the cache.
     #[must_use]
     pub fn orphans(&self) -> Vec<(String, String)> {
-        let lives = |(namespace, name): &(String, String)| {
-            let token = ObjectRef::new(name).within(namespace);
-            self.context.tokens.get(&token).is_some()
+        if !self.context.accounts.are_known() {
+            // A credential that is not known yet might be the very token that is to be revoked.
+            return Vec::new();
+        }
+        let lives = |owner: &Owner| {
+            let token = ObjectRef::new(&owner.name).within(&owner.namespace);
+            let token = self.context.tokens.get(&token);
+            token.is_some_and(|token| token.uid().as_ref() == Some(&owner.uid))
         };
         let mut orphans: Vec<_> = self
             .context
@@ -73,7 +79,12 @@ impl Operator {
             Some(owner) => {
                 let tokens: Api<PlatformToken> = Api::namespaced(context.client.clone(), namespace);
                 let token = call_opt(tokens.get_metadata(&owner.name)).await?;
-                if token.is_some_and(|token| token.uid().as_ref() == Some(&owner.uid)) {
+                // Anyone may write an owner: one that lives under another name is not gone.
+                let elsewhere = context.tokens.state();
+                let lives = |token: &&Arc<Watched>| token.uid().as_ref() == Some(&owner.uid);
+                if token.is_some_and(|token| token.uid().as_ref() == Some(&owner.uid))
+                    || elsewhere.iter().any(|token| lives(&token))
+                {
                     return Ok(None);
                 }
                 read(&secret, owner, None)
@@ -96,34 +107,20 @@ impl Operator {
             Some(session) => AccountFacts::Ready(session.identity.clone()),
             None => AccountFacts::Broken(Trouble::transient(
                 Reason::AccountNotFound,
-                format!(
-                    "no {:?} of its user is proven",
-                    AccountKind::ClusterPlatformAccount
-                ),
+                "no account of its user is proven",
             )),
         };
-        let uid = owner.uid.clone();
-        let Remembered {
-            rules, mut written, ..
-        } = context.memory.take(&uid);
         let credentials = context.accounts.credentials();
         let fresh = (context.fresh)();
         let secret = (name.to_owned(), facts);
-        let mut snapshot = Snapshot::gone(owner, account, secret, rules, credentials, fresh);
+        let mut snapshot = Snapshot::gone(owner, account, secret, credentials, fresh);
+        let mut written = Written::default();
         let mut executor = Executor {
             context,
             session,
             written: &mut written,
         };
         let settled = settle(&mut executor, &mut snapshot).await;
-        if settled.verdict != Verdict::Gone {
-            let remembered = Remembered {
-                rules: snapshot.memory,
-                written,
-                ..Remembered::default()
-            };
-            context.memory.put(&uid, remembered);
-        }
         Ok(Some(settled.verdict))
     }
 }

@@ -30,7 +30,7 @@ struct Inner {
     /// The token that each Secret names.
     tokens: HashMap<SecretName, TokenId>,
     /// Secrets that are being deleted and that our finalizer keeps.
-    dying: HashSet<SecretName>,
+    dying: HashMap<SecretName, Option<Owner>>,
     /// What a list in progress has brought so far; whatever else is known is gone when it ends.
     listing: Option<HashSet<SecretName>>,
     /// The newest resourceVersion seen in any event.
@@ -58,7 +58,7 @@ impl SecretIndex {
             Event::InitDone => {
                 let listed = inner.listing.take().unwrap_or_default();
                 inner.tokens.retain(|name, _| listed.contains(name));
-                inner.dying.retain(|name| listed.contains(name));
+                inner.dying.retain(|name, _| listed.contains(name));
                 let gone: Vec<SecretName> = inner
                     .owners
                     .keys()
@@ -76,10 +76,9 @@ impl SecretIndex {
     }
 
     /// Every Secret that is being deleted and that our finalizer keeps, with the PlatformToken that it names.
-    pub(super) fn dying(&self) -> Vec<(SecretName, Option<TokenName>)> {
-        let inner = self.lock();
-        let with_owner = |name: &SecretName| (name.clone(), inner.owners.get(name).cloned());
-        inner.dying.iter().map(with_owner).collect()
+    pub(super) fn dying(&self) -> Vec<(SecretName, Option<Owner>)> {
+        let dying = self.lock().dying.clone();
+        dying.into_iter().collect()
     }
 
     /// Every token that a Secret names.
@@ -115,7 +114,7 @@ impl Inner {
         if secret.metadata.deletion_timestamp.is_some()
             && finalizers.iter().any(|f| f == names::FINALIZER)
         {
-            self.dying.insert(name.clone());
+            self.dying.insert(name.clone(), named_owner(secret));
         }
         if let Some(token_id) = token_of(secret) {
             self.tokens.insert(name.clone(), token_id);
@@ -154,6 +153,10 @@ fn name_of(secret: &PartialObjectMeta<Secret>) -> SecretName {
     )
 }
 
+fn named_owner(secret: &PartialObjectMeta<Secret>) -> Option<Owner> {
+    Owner::parse(secret.metadata.annotations.as_ref()?.get(names::OWNER)?).ok()
+}
+
 /// The token that a Secret names.
 pub(super) fn token_of(secret: &PartialObjectMeta<Secret>) -> Option<TokenId> {
     TokenId::parse(secret.metadata.annotations.as_ref()?.get(names::TOKEN_ID)?).ok()
@@ -161,7 +164,7 @@ pub(super) fn token_of(secret: &PartialObjectMeta<Secret>) -> Option<TokenId> {
 
 /// The PlatformToken that a Secret names as its owner. A Secret cannot point into another namespace.
 fn owner_of(secret: &PartialObjectMeta<Secret>) -> Option<TokenName> {
-    let owner = Owner::parse(secret.metadata.annotations.as_ref()?.get(names::OWNER)?).ok()?;
+    let owner = named_owner(secret)?;
     (Some(&owner.namespace) == secret.metadata.namespace.as_ref())
         .then_some((owner.namespace, owner.name))
 }

@@ -1,12 +1,10 @@
 //! What a PlatformToken owes: every token that it made or recorded, and in whose name each is revoked.
 
-use std::time::Duration;
-
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::step::bound;
-use super::{Moment, OpenAttempt, Plan, RevokeWith, Snapshot, Step, Trouble};
-use crate::api::{Reason, TokenHash, TokenId, TokenValue, UserId};
+use super::{OpenAttempt, Plan, RevokeWith, Snapshot, Step};
+use crate::api::{TokenHash, TokenId, TokenValue, UserId};
 
 /// A token that is younger may be missing from a list that lags.
 pub(super) const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
@@ -31,9 +29,9 @@ pub struct Debt {
 /// Why we believe that a token is ours.
 #[derive(Debug, Clone)]
 pub enum Evidence {
-    /// This process saw it made, or the status names it, which nobody else writes.
+    /// This process saw it made.
     Sure,
-    /// An annotation names it, which anyone may have written.
+    /// A record names it, which anyone may have written.
     Recorded {
         /// It was made before this time.
         before: Timestamp,
@@ -64,10 +62,13 @@ pub(super) fn debts(s: &Snapshot) -> Vec<Debt> {
 
 /// Every token but the present one.
 pub(super) fn surplus(s: &Snapshot) -> impl Iterator<Item = Debt> + use<> {
-    let present = s.present().map(|issued| issued.token_id);
-    debts(s)
-        .into_iter()
-        .filter(move |debt| Some(&debt.token_id) != present.as_ref())
+    let present = s.present();
+    let is_present = move |debt: &Debt| {
+        present.as_ref().is_some_and(|issued| {
+            issued.token_id == debt.token_id || Some(&issued.hash) == debt.hash.as_ref()
+        })
+    };
+    debts(s).into_iter().filter(move |debt| !is_present(debt))
 }
 
 /// All that is known, the best known first.
@@ -78,7 +79,9 @@ fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
         base_url: issued.base_url,
         user_id: Some(issued.user_id),
         hash: Some(issued.hash),
-        evidence: Evidence::Sure,
+        evidence: Evidence::Recorded {
+            before: issued.issued_at,
+        },
     });
     // A Secret's record counts only beside the value that it speaks of.
     let stored = s.own_secrets().filter_map(|(_, own)| {
@@ -160,7 +163,7 @@ fn given_up(s: &Snapshot) -> impl Iterator<Item = Debt> {
 }
 
 /// With its own value if we have it: accounts and credentials may have gone first.
-pub(super) fn revoke(s: &Snapshot, debt: Debt, now: Moment) -> Plan {
+pub(super) fn revoke(s: &Snapshot, debt: Debt) -> Plan {
     let with = match debt.value {
         Some(value) if !s.memory.self_refused.contains(&debt.token_id) => {
             RevokeWith::ItsValue(value)
@@ -171,20 +174,10 @@ pub(super) fn revoke(s: &Snapshot, debt: Debt, now: Moment) -> Plan {
             s.identity_of(&what, &debt.base_url, debt.user_id.as_ref())?;
             match debt.evidence {
                 Evidence::Sure => RevokeWith::Account,
-                Evidence::Recorded { before } => {
-                    let age = now.wall.duration_since(before);
-                    if age < LISTED_WITHIN {
-                        let left = Duration::try_from(LISTED_WITHIN - age).unwrap_or_default();
-                        let text = format!(
-                            "token {} is to be revoked, and may not be listed yet; looking for it in a minute",
-                            debt.token_id
-                        );
-                        return Err(
-                            Trouble::waiting(left, Reason::CreateOutcomeUnknown, text).into()
-                        );
-                    }
-                    RevokeWith::AccountIfOurs(debt.hash)
-                }
+                Evidence::Recorded { before } => RevokeWith::AccountIfOurs {
+                    hash: debt.hash,
+                    before,
+                },
             }
         }
     };

@@ -6,7 +6,10 @@ use std::time::Duration;
 use super::debts::LISTED_WITHIN;
 use super::memory::{Fate, OpenAttempt};
 use super::snapshot::Snapshot;
-use super::{AccountFacts, Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble};
+use super::{
+    AccountFacts, Moment, Note, Outcome, OwnSecret, Recovery, RevokeWith, SecretFacts, Step,
+    Trouble,
+};
 use crate::api::{Attempt, Dialect, Issued, Reason, TokenId, TokenValue, names};
 
 impl Snapshot {
@@ -29,7 +32,12 @@ impl Snapshot {
                 }
                 self.secrets.insert(name, facts);
             }
-            (Step::Hold(_), Outcome::Held { resource_version }) => self.hold(resource_version, now),
+            (Step::Hold(attempt), Outcome::Held { resource_version }) => {
+                self.hold(resource_version, now);
+                if attempt.is_some() {
+                    self.token.attempt = Ok(attempt);
+                }
+            }
             (Step::Open(attempt), Outcome::Opened { resource_version }) => {
                 self.hold(resource_version, now);
                 self.token.attempt = Ok(Some(attempt.clone()));
@@ -68,7 +76,9 @@ impl Snapshot {
                 }
                 self.run.recovery = Some(recovery);
             }
-            (Step::Revoke { token_id, .. }, outcome) => self.fold_revocation(token_id, outcome),
+            (Step::Revoke { token_id, with, .. }, outcome) => {
+                self.fold_revocation(token_id, &with, outcome, now);
+            }
             (Step::Verify { issued, .. }, Outcome::Verified) => {
                 if let SecretFacts::Own(own) = self.wanted() {
                     let version = own.version.resource_version.clone();
@@ -96,10 +106,14 @@ impl Snapshot {
             (Step::Mint(attempt), Outcome::MintedWithheld(_))
                 if attempt.dialect == Dialect::Current =>
             {
+                self.memory.lost = self.memory.lost.saturating_add(1);
                 self.decide_fate(Fate::Unknown { searched: None });
             }
-            (Step::Mint(_) | Step::FindMinted(_), Outcome::MintedWithheld(ids)) => {
+            (Step::Mint(_), Outcome::MintedWithheld(ids)) => {
                 self.memory.lost = self.memory.lost.saturating_add(1);
+                self.decide_fate(Fate::Withheld(ids));
+            }
+            (Step::FindMinted(_), Outcome::MintedWithheld(ids)) => {
                 self.decide_fate(Fate::Withheld(ids));
             }
             (Step::Mint(_), Outcome::NotMinted(trouble)) => {
@@ -155,8 +169,27 @@ impl Snapshot {
     }
 
     /// What came of revoking a token.
-    fn fold_revocation(&mut self, token_id: TokenId, outcome: Outcome) {
+    fn fold_revocation(
+        &mut self,
+        token_id: TokenId,
+        with: &RevokeWith,
+        outcome: Outcome,
+        now: Moment,
+    ) {
         match outcome {
+            Outcome::NotListed => match with {
+                RevokeWith::AccountIfOurs { before, .. }
+                    if now.wall.duration_since(*before) < LISTED_WITHIN =>
+                {
+                    let text = format!(
+                        "token {token_id} is to be revoked, and is not listed yet; looking for it again"
+                    );
+                    let wait = Duration::from_secs(10);
+                    self.run.trouble =
+                        Some(Trouble::waiting(wait, Reason::CreateOutcomeUnknown, text));
+                }
+                _ => self.note_revoked(token_id),
+            },
             Outcome::Revoked => {
                 self.note_revoked(token_id);
             }
@@ -284,6 +317,8 @@ impl Snapshot {
     fn note_stored(&mut self, because: Reason, secret: &str, issued: &Issued) {
         let id = &issued.token_id;
         let text = match because {
+            // Only the record changed.
+            Reason::Revoked => return,
             Reason::Issued => {
                 format!("Created platform token {id} and stored it in Secret {secret}")
             }

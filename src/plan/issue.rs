@@ -40,7 +40,7 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
         return Ok(Some(step));
     }
     if let Some(debt) = superseded(s) {
-        return revoke(s, debt, now);
+        return revoke(s, debt);
     }
     if let Some(step) = let_go(s) {
         return Ok(Some(step));
@@ -99,7 +99,18 @@ fn foreign_secret(name: &str, whose: &str) -> Halt {
 
 /// No token yet, or none any more: prove that the Secret can be written, then open an attempt.
 pub(super) fn mint(s: &Snapshot, now: Moment) -> Plan {
-    let identity = s.identity()?;
+    let given_up = given_up(s);
+    let identity = match s.recorded_attempt() {
+        Some(former) if !given_up.is_empty() => {
+            let what = format!(
+                "token {}, which is given up and not yet revoked,",
+                given_up[0]
+            );
+            let account = &former.account;
+            s.identity_of(&what, &account.base_url, account.user_id.as_ref())?
+        }
+        _ => s.identity()?,
+    };
     if !s.run.permitted {
         return Ok(Some(Step::Permit));
     }
@@ -129,7 +140,7 @@ pub(super) fn mint(s: &Snapshot, now: Moment) -> Plan {
             base_url: identity.base_url.clone(),
             user_id: identity.user_id.clone(),
         },
-        given_up: given_up(s),
+        given_up,
     })))
 }
 
@@ -186,7 +197,7 @@ fn store_minted(s: &Snapshot, open: &OpenAttempt, minted: &Minted, now: Moment) 
         .into_iter()
         .find(|debt| Some(&debt.token_id) == older.as_ref() && debt.value.is_some());
     if let Some(debt) = older {
-        return revoke(s, debt, now);
+        return revoke(s, debt);
     }
     if let SecretFacts::Own(own) = s.wanted()
         && own.deleting
@@ -265,8 +276,13 @@ pub(super) fn find_out(
     } else {
         "the platform does not tell who made one"
     };
+    let then = if s.token.deleting {
+        "then this PlatformToken goes"
+    } else {
+        "then a new attempt begins"
+    };
     let text = format!(
-        "whether attempt {id} made a token is not known yet: {found}; looking again {}, then a new attempt begins",
+        "whether attempt {id} made a token is not known yet: {found}; looking again {}, {then}",
         at_end(s, open)
     );
     let wait = ended.saturating_sub(now.elapsed);

@@ -82,7 +82,6 @@ fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
         && !s.run.stored;
     let version = &own.version.resource_version;
     let answered = |(hash, at): &(TokenHash, String)| *hash == issued.hash && at == version;
-    let said = said && status.secret_resource_version.as_ref() == Some(version);
     if !wanted || said || s.memory.verified.as_ref().is_some_and(answered) {
         return None;
     }
@@ -97,15 +96,41 @@ fn tidy(s: &Snapshot, now: Moment) -> Plan {
     if let Some(debt) = surplus(s).next() {
         // Another process may have opened an attempt, whose token this may be.
         return if is_proven(s, now) {
-            revoke(s, debt, now)
+            revoke(s, debt)
         } else {
             Ok(Some(Step::Look))
         };
+    }
+    if let Some(step) = strike(s) {
+        return Ok(Some(step));
     }
     Ok(s.strays().next().map(|(name, stray)| Step::Remove {
         name: name.clone(),
         version: stray.version.clone(),
     }))
+}
+
+/// What was given up is paid: a deletion must not ask for it again when the account is gone.
+fn strike(s: &Snapshot) -> Option<Step> {
+    if let Some(attempt) = s.recorded_attempt()
+        && !attempt.given_up.is_empty()
+    {
+        let mut attempt = attempt.clone();
+        attempt.given_up.clear();
+        return Some(Step::Hold(Some(attempt)));
+    }
+    let SecretFacts::Own(own) = s.wanted() else {
+        return None;
+    };
+    let (issued, value) = (own.issued.clone()?, own.value.clone()?);
+    (!own.given_up.is_empty()).then(|| Step::Store {
+        name: s.token.secret_name.clone(),
+        issued,
+        given_up: BTreeSet::new(),
+        value,
+        over: Some(own.version.clone()),
+        because: Reason::Revoked,
+    })
 }
 
 /// Lets a deleted Secret go; its value is remembered, and it is written anew. One that others keep has to wait for them.

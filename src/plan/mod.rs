@@ -45,7 +45,7 @@ pub use upstream::{Listed, claim, suspects};
 /// A moment, on the two clocks that rules need.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// Wall clock: what people read. One rule compares it with a time of another machine, and only to wait longer.
+    /// Wall clock: what people read. Rules compare it with times of other machines only to wait longer, or to spare more.
     pub wall: Timestamp,
     /// Monotonic time since this process started: what waits are measured on.
     pub elapsed: Duration,

@@ -25,7 +25,7 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
         return Ok(Some(step));
     }
     if let Some(debt) = debts(s).into_iter().next() {
-        return revoke(s, debt, now);
+        return revoke(s, debt);
     }
     if let Some(step) = let_go(s) {
         return Ok(Some(step));

@@ -145,7 +145,6 @@ impl Snapshot {
         owner: Owner,
         account: AccountFacts,
         secret: (String, SecretFacts),
-        memory: Memory,
         credentials: BTreeSet<TokenHash>,
         fresh: AttemptId,
     ) -> Self {
@@ -163,7 +162,7 @@ impl Snapshot {
             token,
             account,
             secrets: BTreeMap::from([secret]),
-            memory,
+            memory: Memory::default(),
             credentials,
             fresh,
             run: Run {
@@ -240,13 +239,23 @@ impl Snapshot {
     /// annotation: a Secret's record counts only beside the value that it speaks of.
     #[must_use]
     pub fn present(&self) -> Option<Issued> {
+        let known = self.token.status.issued();
+        // One value stands for one id: a record that gives the value of our token another id was edited.
+        let forged = |issued: &Issued| {
+            known
+                .as_ref()
+                .is_some_and(|known| known.hash == issued.hash && known.token_id != issued.token_id)
+        };
         let proven = |own: &OwnSecret| {
-            let issued = own.issued.clone()?;
+            let issued = own.issued.clone().filter(|issued| !forged(issued))?;
             bound(own.value.as_ref(), &issued.hash).map(|_| issued)
         };
         let recorded = self.own_secrets().filter_map(|(_, own)| proven(own));
-        let known = self.token.status.issued().into_iter();
-        let all = known.chain(recorded).chain(self.memory.issued.clone());
+        let all = known
+            .clone()
+            .into_iter()
+            .chain(recorded)
+            .chain(self.memory.issued.clone());
         all.reduce(|best, other| {
             if other.attempt.number > best.attempt.number {
                 other

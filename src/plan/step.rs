@@ -116,7 +116,12 @@ pub enum RevokeWith {
     Account,
     /// The account's, for a token that only a record names, which anyone may have written: its tags have to name this
     /// PlatformToken, or its value has to have this hash.
-    AccountIfOurs(Option<TokenHash>),
+    AccountIfOurs {
+        /// The hash of its value, if that is known.
+        hash: Option<TokenHash>,
+        /// It was made before this time: a young one may not be listed yet.
+        before: Timestamp,
+    },
 }
 
 /// A token fresh from the platform.
@@ -190,6 +195,8 @@ pub enum Outcome {
     Revoked,
     /// The token is not this PlatformToken's: it was left alone.
     NotOurs,
+    /// The platform lists no such token.
+    NotListed,
     /// The DELETE may have revoked the token.
     RevokeUnknown(Trouble),
     /// The platform does not know the token's own value.

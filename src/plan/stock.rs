@@ -75,6 +75,8 @@ pub struct Stock {
     pub counts: TokenCounts,
     /// Tokens that may be ours, and that nothing names; each was never used, or bears our tags.
     pub unclaimed: BTreeSet<TokenId>,
+    /// Those of them that were made since an exclusive account became so, and that nobody has used.
+    pub revocable: BTreeSet<TokenId>,
     /// Those of them that bear the tags of a PlatformToken, by its uid.
     pub leftovers: BTreeMap<String, Vec<Leftover>>,
     /// Tokens that somebody else made and uses on an account that claims to be exclusive.
@@ -100,7 +102,8 @@ impl Stock {
             ids.join(", ")
         };
         let mut news = Vec::new();
-        if self.found(former) > 0 {
+        let full = former.unclaimed_token_ids.len() >= AccountStatus::MAX_UNCLAIMED;
+        if self.found(former) > 0 && !full {
             let text = format!(
                 "Found tokens that may be this operator's and that nothing in this cluster names: {}",
                 shown(&self.unclaimed)
@@ -168,6 +171,9 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
             };
             stock.leftovers.entry(uid).or_default().push(leftover);
         }
+        if newer && !row.used {
+            stock.revocable.insert(row.id.clone());
+        }
         if tagged || suspect || (newer && !row.used) {
             stock.unclaimed.insert(row.id.clone());
         } else if newer {
@@ -211,7 +217,7 @@ impl Unclaimed {
         }
         let passes = |id: &TokenId| self.0.get(id).copied().unwrap_or(0) + 1;
         self.0 = stock
-            .unclaimed
+            .revocable
             .iter()
             .map(|id| (id.clone(), passes(id)))
             .collect();

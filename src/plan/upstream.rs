@@ -32,7 +32,7 @@ impl Listed {
     /// Whether it is this PlatformToken's: its tags say so, or its value has the recorded hash.
     #[must_use]
     pub fn is_of(&self, owner: &Owner, hash: Option<&TokenHash>) -> bool {
-        let tagged = [owner.cluster_tag(), owner.uid_tag()]
+        let tagged = [owner.cluster_tag(), owner.namespace_tag(), owner.uid_tag()]
             .iter()
             .all(|tag| self.tags.contains(tag));
         let value = self.value.as_ref().map(TokenValue::hash);

@@ -117,6 +117,22 @@ impl Accounts {
         }
     }
 
+    /// Whether every account was looked at, so that its credential is known if it can be.
+    pub(super) fn are_known(&self) -> bool {
+        fn keys<K: Account>(store: &Store<DeserializeGuard<K>>) -> Vec<AccountKey> {
+            let accounts = store.state();
+            let readable = accounts
+                .iter()
+                .filter_map(|account| account.0.as_ref().ok());
+            readable.map(Account::key).collect()
+        }
+        let known = self.lock();
+        let mut keys = keys(&self.namespaced)
+            .into_iter()
+            .chain(keys(&self.cluster));
+        keys.all(|key| known.contains_key(&key))
+    }
+
     /// A proven account of this user, whichever it is.
     pub(super) fn of_user(&self, base_url: &str, user_id: &UserId) -> Option<Arc<Session>> {
         let known = self.lock();
@@ -239,6 +255,17 @@ impl Accounts {
             .unwrap_or_default()
     }
 
+    /// Keeps what stocktaking remembers, and wakes whom it concerns.
+    fn keep(&self, key: &AccountKey, inventory: Inventory) {
+        let concerns = !inventory.leftovers.is_empty();
+        if let Some(known) = self.lock().get_mut(key) {
+            known.inventory = inventory;
+        }
+        if concerns {
+            let _ = self.wake_tokens.send(key.clone());
+        }
+    }
+
     /// The throttle of an account survives every proof, so that a pause does too; a new limit begins anew.
     fn throttle(&self, key: &AccountKey, limit: RateLimit) -> Arc<Throttle> {
         let fresh = || (limit, Arc::new(Throttle::new(limit)));
@@ -280,13 +307,20 @@ pub(super) async fn reconcile<K: Account>(
     let mut proven = prove(account, context).await;
     let proof = proven.facts();
 
+    let nothing = AccountStatus::default();
+    let former = account.status().unwrap_or(&nothing);
     let mut inventory = context.accounts.inventory(account);
+    // What is made on an exclusive account before its baseline is kept would be taken for older than it.
+    let waits = |status: &AccountStatus| match &proof {
+        Ok(identity) => identity.exclusive && status.baseline(identity.user_id.as_ref()).is_none(),
+        Err(_) => false,
+    };
+    let remembered =
+        (!waits(former)).then(|| remember(account, context, proven.clone(), inventory.clone()));
     let stock = match &proven.session {
         Ok(session) => inventory.take(account, context, session).await,
         Err(_) => None,
     };
-    let nothing = AccountStatus::default();
-    let former = account.status().unwrap_or(&nothing);
     let generation = account.meta().generation;
     let status = report_account(
         former,
@@ -303,23 +337,26 @@ pub(super) async fn reconcile<K: Account>(
         tracing::warn!(%error, account = %key, "the status could not be written");
         inventory.forget();
     }
-    // What is made before the baseline is kept would be taken for older than it.
-    let known = if written.is_ok() { &status } else { former };
-    if let Ok(session) = &proven.session
-        && session.identity.exclusive
-        && known.baseline(session.identity.user_id.as_ref()).is_none()
-    {
-        let text = "what is on the account is not written down yet, and it is exclusive";
-        proven.session = Err(Trouble::transient(Reason::AccountPending, text));
-    }
-    let failed = written.is_err() || proven.session.is_err() != proof.is_err();
-    let wait = remember(account, context, proven, inventory);
+    let wait = if let Some(wait) = remembered {
+        context.accounts.keep(&key, inventory);
+        wait
+    } else {
+        if written.is_err() || waits(&status) {
+            let text = "what is on the account is not written down yet, and it is exclusive";
+            proven.session = Err(Trouble::transient(Reason::AccountPending, text));
+        }
+        remember(account, context, proven, inventory)
+    };
     // Begun after the proof is remembered: its first event tells whether the Secret has changed since it was read.
     let credentials = account.credentials();
     let _ = context
         .watch_credentials
         .send((credentials.namespace, credentials.name));
-    let wait = if failed { wait.min(LOOK_AGAIN) } else { wait };
+    let wait = if written.is_err() {
+        wait.min(LOOK_AGAIN)
+    } else {
+        wait
+    };
     if let Err(trouble) = proof {
         let reason = trouble.reason;
         tracing::warn!(account = %key, reason = reason.as_str(), "{}", trouble.message);
@@ -362,7 +399,6 @@ fn remember<K: Account>(
     proven.credential = proven
         .credential
         .or_else(|| former.and_then(|former| former.proven.credential));
-    let leftovers = !inventory.leftovers.is_empty();
     known.insert(
         key.clone(),
         Known {
@@ -373,7 +409,7 @@ fn remember<K: Account>(
             inventory,
         },
     );
-    if !same || leftovers {
+    if !same {
         let _ = accounts.wake_tokens.send(key);
     }
     wait

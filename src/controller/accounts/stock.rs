@@ -23,7 +23,7 @@ use crate::controller::trouble::{of_kubernetes, of_platform};
 use crate::plan::{
     Claims, Leftover, Listed, Note, Stock, Stocktaking, Trouble, Unclaimed, baseline, take_stock,
 };
-use crate::platform::Denied;
+use crate::platform::{Denied, Error};
 
 /// Objects to ask for at once.
 const PAGE: u32 = 500;
@@ -47,6 +47,7 @@ impl Inventory {
     /// The status that tells of the last stock could not be written: it counts for nothing.
     pub(super) fn forget(&mut self) {
         self.taken = None;
+        self.unclaimed = Unclaimed::default();
     }
 
     /// Takes stock if that is due. A failure is no news of the account's: it is tried again at the next resync.
@@ -70,6 +71,12 @@ impl Inventory {
             Err(trouble) => {
                 let reason = trouble.reason.as_str();
                 tracing::warn!(account = %account.key(), reason, "{}", trouble.message);
+                if account
+                    .status()
+                    .is_none_or(|status| status.tokens.is_none())
+                {
+                    self.taken = None;
+                }
                 None
             }
         }
@@ -97,7 +104,13 @@ impl Inventory {
             .client
             .list(identity.dialect, identity.user_id.as_ref(), None)
             .await
-            .map_err(|error| of_platform(doing, &error))?;
+            .map_err(|error| {
+                context.telemetry.platform_error(error.class());
+                if let Error::Throttled { retry_after } = &error {
+                    session.throttle.pause(*retry_after);
+                }
+                of_platform(doing, &error)
+            })?;
         let rows: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
         let claims = if identity.exclusive {
             claims(context)
@@ -146,7 +159,7 @@ async fn revoke<K: Account>(
 ) -> Result<(), Trouble> {
     let doing = format!("revoking token {token_id}, which nothing claims");
     match session.client.delete(token_id).await {
-        Ok(()) | Err(crate::platform::Error::NotFound(_)) => {}
+        Ok(()) | Err(Error::NotFound(_)) => {}
         Err(error) => return Err(of_platform(&doing, &error)),
     }
     let text = format!(

@@ -139,12 +139,12 @@ impl Executor<'_> {
                 Some(client) => client.delete(token_id).await,
                 None => return Outcome::Failed(self.not_allowed(base_url)),
             },
-            RevokeWith::Account | RevokeWith::AccountIfOurs(_) => {
+            RevokeWith::Account | RevokeWith::AccountIfOurs { .. } => {
                 let session = match self.permit(FOLLOW_UP).await {
                     Ok(session) => session,
                     Err(outcome) => return outcome,
                 };
-                if let RevokeWith::AccountIfOurs(hash) = with {
+                if let RevokeWith::AccountIfOurs { hash, .. } = with {
                     let Identity {
                         dialect, user_id, ..
                     } = &session.identity;
@@ -153,7 +153,7 @@ impl Executor<'_> {
                         .find(*dialect, user_id.as_ref(), token_id)
                         .await;
                     match found {
-                        Ok(Found::Nothing) => return Outcome::Revoked,
+                        Ok(Found::Nothing) => return Outcome::NotListed,
                         Ok(Found::Row(row)) => {
                             if !Listed::from(*row).is_of(&s.token.owner, hash.as_ref()) {
                                 return Outcome::NotOurs;

@@ -187,7 +187,7 @@ fn on_an_exclusive_account_what_is_newer_than_the_baseline_is_ours_until_someone
 #[test]
 fn unclaimed_tokens_are_revoked_at_the_second_pass_unless_an_attempt_is_open_or_a_stranger_shows() {
     let stock = |strangers: &[&str]| Stock {
-        unclaimed: ids(&["lost"]),
+        revocable: ids(&["lost"]),
         strangers: ids(strangers),
         baseline: Some(baseline(&[], None, at(0))),
         ..Stock::default()

@@ -583,6 +583,7 @@ fn only_a_token_whose_value_cannot_be_had_is_replaced_and_then_revoked_if_it_liv
                 "store",
                 "verify",
                 "revoke",
+                "hold",
                 "Ready",
             ]
             .as_slice(),
@@ -699,7 +700,7 @@ fn a_token_revokes_itself_and_only_if_it_cannot_the_account_does() {
             matches!(
                 plan(&snapshot, at(0)),
                 Next::Step(Step::Revoke {
-                    with: RevokeWith::Account,
+                    with: RevokeWith::AccountIfOurs { .. },
                     ..
                 })
             ),

@@ -90,7 +90,16 @@ fn of_two_rows_of_an_attempt_one_is_kept_and_the_other_revoked_once_it_is_stored
     };
     assert_eq!(
         steps(given(), 0, two),
-        ["find_minted", "look", "store", "revoke", "verify", "Ready"]
+        [
+            "find_minted",
+            "look",
+            "store",
+            "revoke",
+            "verify",
+            "store",
+            "verify",
+            "Ready"
+        ]
     );
     // A crash after the store: the Secret names what is owed.
     let given_up = BTreeSet::from([id("other")]);
@@ -100,12 +109,6 @@ fn of_two_rows_of_an_attempt_one_is_kept_and_the_other_revoked_once_it_is_stored
     };
     let given = given().secret("token", own_facts(secret));
     let mut snapshot = given.snapshot(at(60));
-    assert_eq!(
-        revoked(&mut snapshot, at(59), fair_outcome),
-        [""; 0],
-        "it may not be listed yet"
-    );
-    snapshot.run = snapshot::Run::default();
     assert_eq!(revoked(&mut snapshot, at(60), fair_outcome), ["id-other"]);
 }
 
@@ -142,6 +145,7 @@ fn a_token_whose_value_is_masked_is_waited_out_superseded_and_revoked() {
             "store",
             "revoke",
             "verify",
+            "hold",
             "Ready"
         ]
     );
@@ -196,7 +200,7 @@ fn an_id_that_only_a_record_names_is_revoked_only_if_it_is_ours() {
     while let Next::Step(step) = plan(&snapshot, at(60)) {
         let outcome = match &step {
             Step::Revoke { token_id, with, .. } if *token_id == id("victim") => {
-                asked.push(matches!(with, RevokeWith::AccountIfOurs(None)));
+                asked.push(matches!(with, RevokeWith::AccountIfOurs { hash: None, .. }));
                 Outcome::NotOurs
             }
             step => fair_outcome(step),
@@ -496,4 +500,64 @@ fn what_was_revoked_once_is_not_revoked_again() {
         })
     };
     assert_eq!(given.next(at(0)), "Ready");
+}
+
+#[test]
+fn a_record_that_gives_our_value_another_id_displaces_nothing() {
+    let forged = OwnSecret {
+        issued: Some(Issued {
+            token_id: id("victim"),
+            ..issued(999, "a")
+        }),
+        whole: true,
+        ..own(999, "a")
+    };
+    let mut snapshot = Given::issued(own_facts(forged)).snapshot(at(100));
+    assert_eq!(snapshot.present(), Some(issued(1, "a")));
+    let steps = story(&mut snapshot, at(100), fair_outcome);
+    assert_eq!(
+        steps,
+        ["look", "store", "verify", "Ready"],
+        "the record is written anew"
+    );
+    let status = report(&snapshot, &Verdict::Ready, at(100)).unwrap();
+    assert_eq!(status.token_id, Some(id("a")));
+}
+
+#[test]
+fn a_revocation_that_finds_no_row_is_done_once_the_token_must_be_listed() {
+    let given = || Given {
+        deleting: true,
+        ..Given::issued(SecretFacts::Absent)
+    };
+    let missing = |step: &Step| match step {
+        Step::Revoke { .. } => Outcome::NotListed,
+        step => fair_outcome(step),
+    };
+    assert_eq!(
+        steps(given(), 59, missing),
+        ["revoke", "CreateOutcomeUnknown"]
+    );
+    assert_eq!(
+        steps(given(), 60, missing),
+        ["revoke", "lift_finalizer", "Gone"]
+    );
+}
+
+#[test]
+fn what_an_attempt_of_another_account_gave_up_stops_the_next_one() {
+    let heir = Attempt {
+        given_up: vec![id("masked")],
+        account: AttemptAccount {
+            base_url: "https://another".into(),
+            user_id: Some(user()),
+        },
+        ..attempt(1)
+    };
+    let given = Given {
+        attempt: Some(heir.clone()),
+        memory: remembering(open(heir, Fate::Void)),
+        ..Given::default()
+    };
+    assert_eq!(given.next(at(0)), "AccountChanged");
 }
