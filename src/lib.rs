@@ -20,7 +20,7 @@
 //! | [`cli`] | the command line | |
 //!
 //! To learn how a token comes to be, read [`plan`] from `issue.rs`; to learn what a step does to the world, read the
-//! function of its name in `controller/execute.rs`. A new rule is a new arm in `plan` with a row in its tables; a new
+//! function of its name in `controller/execute/`. A new rule is a new arm in `plan` with a row in its tables; a new
 //! effect is a new [`plan::Step`] with one function in `execute`.
 //!
 //! An issuance is: a dry run of the Secret ([`plan::Step::Preflight`]), the attempt and the finalizer written to the
