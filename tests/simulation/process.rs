@@ -60,20 +60,23 @@ pub(crate) async fn lead(world: Arc<World>, process: usize) {
 async fn live(world: &Arc<World>, life: &Arc<Life>) {
     let mut process = Process::start(world, life);
     let mut changes = world.changes();
+    let mut orphans = tokio::time::interval(Operator::LOOK_FOR_ORPHANS);
     loop {
         process.work();
         let arrival = process.next_arrival();
         let due = process.queue.next_due();
-        let resting = arrival.is_none() && process.queue.is_at_rest();
+        let orphans_left = !process.operator.orphans().is_empty();
+        let resting = arrival.is_none() && !orphans_left && process.queue.is_at_rest();
         world.state().resting[life.process] = resting;
         tokio::select! {
             biased;
-            Some(done) = process.running.next() => process.queue.finish(done.0, done.1),
+            Some(done) = process.running.next() => process.queue.finish(&done.0, done.1),
             Some(account) = process.wakes.accounts.recv() => process.queue.wake(Item::Account(account)),
             Some(account) = process.wakes.tokens.recv() => process.wake_users(&account),
             Some(secret) = process.wakes.credentials.recv() => process.watch_credentials(secret),
             () = at(arrival) => process.take_in(),
             () = at(due) => {}
+            _ = orphans.tick() => process.wake_orphans(),
             _ = changes.changed() => {}
         }
     }
@@ -162,11 +165,18 @@ impl Process {
                         Box::pin(async move { (item, operator.token(token).await) })
                     })
                 }
+                Item::Orphan(namespace, name) => {
+                    let (namespace, name, item) = (namespace.clone(), name.clone(), item.clone());
+                    Some(Box::pin(async move {
+                        operator.finish_orphan(&namespace, &name).await;
+                        (item, None)
+                    }))
+                }
                 Item::Account(key) => self.look_at_account(operator, key, &item),
             };
             match look {
                 Some(look) => self.running.push(look),
-                None => self.queue.finish(item, None),
+                None => self.queue.finish(&item, None),
             }
         }
     }
@@ -298,6 +308,12 @@ impl Process {
             .credentials_changed(namespace, name, version.as_ref())
         {
             self.credentials.remove(secret);
+        }
+    }
+
+    fn wake_orphans(&mut self) {
+        for (namespace, name) in self.operator.orphans() {
+            self.queue.wake(Item::Orphan(namespace, name));
         }
     }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use platform_token_operator::api::{Dialect, TokenId, TokenValue, names};
+use platform_token_operator::api::{TokenId, TokenValue, names};
 use platform_token_operator::sandbox::LiveToken;
 use serde_json::Value;
 
@@ -103,20 +103,46 @@ impl World {
         }
     }
 
-    /// On a documented platform nobody can tell who made a token: where an answer was lost, or died with its process,
-    /// its token may stay.
+    /// Tokens that an account reports as perhaps ours, and that may stay: where tokens bear no tags and others make them
+    /// as well, nobody can tell who made the one of a lost answer. Where they bear tags, only if the PlatformToken is
+    /// gone that they name.
     fn suspects(&self) -> BTreeSet<TokenId> {
-        let state = self.state();
-        if self.setup.platform.dialect == Dialect::Current {
+        if self.setup.exclusive {
             return BTreeSet::new();
         }
-        let forgotten = state.posts.iter().filter(|post| {
-            let Some((process, life)) = post.answered else {
-                return true;
-            };
-            state.lives[process] != life
+        let store = self.store();
+        let owners: BTreeSet<String> = store
+            .all(Kind::Token)
+            .filter_map(|(_, token)| Some(format!("uid={}", token["metadata"]["uid"].as_str()?)))
+            .collect();
+        let has_owner: BTreeSet<TokenId> = self.platform.with(|sandbox, _| {
+            let owned = |token: &&LiveToken| token.tags.iter().any(|tag| owners.contains(tag));
+            let owned = sandbox.model.live().filter(owned);
+            owned.map(|token| token.id.clone()).collect()
         });
-        forgotten.filter_map(|post| post.made.clone()).collect()
+        let accounts = store.all(Kind::Account);
+        let reported = accounts.filter_map(|(_, account)| {
+            let ids = account["status"]["unclaimedTokenIDs"].as_array()?;
+            Some(ids.clone())
+        });
+        reported
+            .flatten()
+            .filter_map(|id| TokenId::parse(id.as_str()?).ok())
+            .filter(|id| !has_owner.contains(id))
+            .collect()
+    }
+
+    /// Secrets that name a PlatformToken which is no more: a store came too late. Nothing goes wrong with them, and they
+    /// have to go with whoever deletes them.
+    pub(crate) fn left_behind(&self) -> Vec<String> {
+        let owners: BTreeSet<String> = self
+            .tokens()
+            .into_iter()
+            .filter_map(|(_, token)| Some(token["metadata"]["uid"].as_str()?.to_owned()))
+            .collect();
+        let secrets = self.stored().into_iter();
+        let left = secrets.filter(|secret| !owners.contains(&secret.owner_uid));
+        left.map(|secret| secret.name).collect()
     }
 
     /// A Ready PlatformToken has a Secret, whose value is that of a live token and has answered.
@@ -179,15 +205,8 @@ impl World {
             }
         }
         drop(store);
-        let owners: BTreeSet<String> = self
-            .tokens()
-            .into_iter()
-            .filter_map(|(_, token)| Some(token["metadata"]["uid"].as_str()?.to_owned()))
-            .collect();
-        for secret in self.stored() {
-            if !owners.contains(&secret.owner_uid) {
-                broken.push(format!("Secret {} outlives its PlatformToken", secret.name));
-            }
+        for name in self.left_behind() {
+            broken.push(format!("Secret {name} outlives its PlatformToken"));
         }
     }
 

@@ -13,10 +13,12 @@ pub(crate) enum Item {
     Account(AccountKey),
     /// Namespace and name.
     Token(String, String),
+    /// A Secret without a PlatformToken: namespace and name.
+    Orphan(String, String),
 }
 
 /// A wait that only asks an account from time to time whether all is well; whoever waits shorter is up to something.
-const RESYNC: Duration = Duration::from_mins(10);
+pub(crate) const RESYNC: Duration = Duration::from_mins(6);
 
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -70,12 +72,12 @@ impl Queue {
     }
 
     /// It has been looked at.
-    pub(crate) fn finish(&mut self, item: Item, wait: Option<Duration>) {
-        self.running.remove(&item);
-        if self.held.remove(&item) {
-            self.wake(item);
+    pub(crate) fn finish(&mut self, item: &Item, wait: Option<Duration>) {
+        self.running.remove(item);
+        if self.held.remove(item) {
+            self.wake(item.clone());
         } else if let Some(wait) = wait {
-            self.after(item, wait);
+            self.after(item.clone(), wait);
         }
     }
 

@@ -1,28 +1,29 @@
 //! Every story, with every fault at every effect: the process dies before it or after it, its answer is lost, it hangs.
 
-use platform_token_operator::api::Dialect;
-
 use super::fault::{Fault, Weather};
 use super::parallel::each;
 use super::run::{Outcome, run};
 use super::scenarios::{self, Scenario};
-use super::world::Setup;
+use super::world::{Ground, Setup};
 
 /// The seed of every run: what varies is where the fault strikes.
 const SEED: u64 = 1;
+
+/// How many runs that fail are named.
+const SHOWN: usize = 100;
 
 /// One run of the sweep.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     pub scenario: &'static Scenario,
-    pub dialect: Dialect,
+    pub ground: Ground,
     /// Which effect goes wrong, and how.
     pub strike: Option<(u32, Fault)>,
 }
 
 impl Case {
     pub(crate) fn run(&self) -> Outcome {
-        let mut setup = Setup::new(SEED, self.dialect);
+        let mut setup = Setup::new(SEED, self.ground);
         (self.scenario.setup)(&mut setup);
         setup.weather = Weather::Fair {
             except: self.strike,
@@ -33,26 +34,25 @@ impl Case {
     /// What replays it.
     fn name(&self) -> String {
         let Self {
-            scenario, dialect, ..
+            scenario, ground, ..
         } = self;
         let strike = match self.strike {
             Some((n, fault)) => format!(" N={n} FAULT={fault:?}"),
             None => String::new(),
         };
-        format!("SCENARIO={} DIALECT={dialect}{strike}", scenario.name)
+        format!("SCENARIO={} GROUND={ground:?}{strike}", scenario.name)
     }
 }
 
 fn calm_cases() -> Vec<Case> {
-    let dialects = [Dialect::Current, Dialect::Documented];
-    let cases = dialects.into_iter().flat_map(|dialect| {
+    let on = |ground| {
         scenarios::ALL.iter().map(move |scenario| Case {
             scenario,
-            dialect,
+            ground,
             strike: None,
         })
-    });
-    cases.collect()
+    };
+    Ground::ALL.into_iter().flat_map(on).collect()
 }
 
 #[test]
@@ -60,13 +60,11 @@ fn every_story_ends_well_whatever_effect_goes_wrong() {
     let calm = each(&calm_cases(), Case::run);
     let mut cases = Vec::new();
     for (case, outcome) in &calm {
-        for n in 1..=outcome.effects {
-            for fault in Fault::ALL {
-                cases.push(Case {
-                    strike: Some((n, fault)),
-                    ..*case
-                });
-            }
+        for effect in outcome.trace.effects().take(outcome.effects) {
+            cases.extend(effect.faults().iter().map(|fault| Case {
+                strike: Some((effect.number, *fault)),
+                ..*case
+            }));
         }
     }
     println!("{} runs", calm.len() + cases.len());
@@ -76,7 +74,7 @@ fn every_story_ends_well_whatever_effect_goes_wrong() {
         .chain(&struck)
         .filter(|(_, outcome)| !outcome.broken.is_empty())
         .collect();
-    for (case, outcome) in &failed {
+    for (case, outcome) in failed.iter().take(SHOWN) {
         println!("{}: {:?}", case.name(), outcome.broken);
     }
     if let Some((case, outcome)) = failed.first() {
@@ -95,11 +93,13 @@ fn replay() {
     let Some(wanted) = variable("SCENARIO") else {
         return;
     };
-    let dialect = variable("DIALECT").unwrap_or_else(|| "current".into());
-    let dialect = match dialect.as_str() {
-        "current" => Dialect::Current,
-        _ => Dialect::Documented,
-    };
+    if let Some(filter) = variable("LOG") {
+        let logs = tracing_subscriber::fmt().without_time().with_env_filter(filter);
+        logs.with_test_writer().init();
+    }
+    let ground = variable("GROUND").unwrap_or_else(|| "Current".into());
+    let mut grounds = Ground::ALL.into_iter();
+    let ground = grounds.find(|one| format!("{one:?}") == ground);
     let fault = variable("FAULT").map(|wanted| {
         let mut all = Fault::ALL.into_iter();
         all.find(|fault| format!("{fault:?}") == wanted)
@@ -111,9 +111,21 @@ fn replay() {
         .find(|scenario| scenario.name == wanted);
     let case = Case {
         scenario: scenario.expect("a scenario of this name"),
-        dialect,
+        ground: ground.expect("a ground of this name"),
         strike: n.zip(fault),
     };
     let outcome = case.run();
     println!("{}\n{:?}", outcome.trace, outcome.broken);
+}
+
+#[test]
+fn timing() {
+    for case in calm_cases() {
+        let begun = std::time::Instant::now();
+        let mut n = 0;
+        for _ in 0..20 {
+            n = case.run().trace.effects().count();
+        }
+        println!("{:?} {n} {}", begun.elapsed() / 20, case.name());
+    }
 }

@@ -34,6 +34,24 @@ pub(crate) struct Effect {
     pub answer: String,
 }
 
+impl Effect {
+    /// Whether it changes nothing, whatever becomes of it.
+    pub(crate) fn only_reads(&self) -> bool {
+        ["GET ", "LIST "].iter().any(|verb| self.what.starts_with(verb))
+    }
+
+    /// The faults that make a difference to it: what only reads takes effect or not, and an event is not waited for.
+    pub(crate) fn faults(&self) -> &'static [Fault] {
+        if self.only_reads() {
+            &[Fault::CrashBefore, Fault::Lost, Fault::Hang]
+        } else if self.what.starts_with("CREATE events") {
+            &[Fault::CrashAfter, Fault::Lost, Fault::Hang]
+        } else {
+            &Fault::ALL
+        }
+    }
+}
+
 impl Trace {
     /// Notes an effect that is sent; where to find it again.
     pub(crate) fn sent(&mut self, effect: Effect) -> usize {

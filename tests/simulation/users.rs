@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::apiserver::{Key, Kind, Request, Verb, is_deleting};
+use super::queue::RESYNC;
 use super::world::{BASE_URL, NAMESPACE, World};
 
 /// How long users wait for what they wait for; then they go on.
@@ -91,9 +92,11 @@ impl World {
             Kind::Account,
             json!({
                 "metadata": { "name": "main" },
-                "spec": { "baseURL": BASE_URL, "credentialsSecretRef": {
-                    "name": "credentials", "key": names::TOKEN_VARIABLE,
-                } },
+                "spec": {
+                    "baseURL": BASE_URL, "resyncInterval": format!("{}s", RESYNC.as_secs()),
+                    "exclusive": self.setup.exclusive,
+                    "credentialsSecretRef": { "name": "credentials", "key": names::TOKEN_VARIABLE },
+                },
             }),
         );
     }

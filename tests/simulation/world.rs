@@ -33,11 +33,29 @@ pub(crate) struct Setup {
     /// How long watches lag at most.
     pub lag: Duration,
     pub sabotage: Option<Sabotage>,
+    /// Nobody but us makes tokens on the account.
+    pub exclusive: bool,
+}
+
+/// What tells whose a token is: its tags, nothing, or that nobody else makes any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ground {
+    Current,
+    Documented,
+    Exclusive,
+}
+
+impl Ground {
+    pub(crate) const ALL: [Self; 3] = [Self::Current, Self::Documented, Self::Exclusive];
 }
 
 impl Setup {
     /// A platform with the accounts of two users, one process, and good weather.
-    pub(crate) fn new(seed: u64, dialect: Dialect) -> Self {
+    pub(crate) fn new(seed: u64, ground: Ground) -> Self {
+        let dialect = match ground {
+            Ground::Current => Dialect::Current,
+            Ground::Documented | Ground::Exclusive => Dialect::Documented,
+        };
         let account = |name| Account::named(UserId::parse(name).expect("a word is an id"));
         Self {
             seed,
@@ -51,6 +69,7 @@ impl Setup {
             weather: Weather::Fair { except: None },
             lag: Duration::from_millis(50),
             sabotage: None,
+            exclusive: ground == Ground::Exclusive,
         }
     }
 }

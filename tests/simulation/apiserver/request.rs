@@ -62,7 +62,7 @@ impl Request {
             let content_type = parts.headers.get(CONTENT_TYPE);
             content_type.is_some_and(|text| text == "application/merge-patch+json")
         };
-        let whole_list = parameter("fieldSelector").is_none() && parameter("limit").is_none();
+        let whole_list = parameter("fieldSelector").is_none() && parameter("continue").is_none();
         let verb = match (parts.method.as_str(), place.name.is_empty()) {
             ("GET", false) if !place.status => Verb::Get,
             ("GET", true) if whole_list && parameter("watch").is_none() => Verb::List {
@@ -105,6 +105,7 @@ impl Request {
             namespace: place.namespace,
             name: place.name,
             verb,
+            // For lists as well: `PartialObjectMetadataList`.
             metadata_only: accept.is_some_and(|text| text.contains("as=PartialObjectMetadata")),
         })
     }

@@ -128,12 +128,17 @@ impl Store {
         let items: Vec<Value> = self
             .all(request.kind)
             .filter(|(key, object)| wanted(key, object))
-            .map(|(_, object)| (**object).clone())
+            .map(|(_, object)| match request.metadata_only {
+                true => metadata_of(object),
+                false => (**object).clone(),
+            })
             .collect();
-        json!({
-            "apiVersion": request.kind.api_version(), "kind": format!("{}List", request.kind.name()),
-            "metadata": { "resourceVersion": self.version.to_string() }, "items": items,
-        })
+        let metadata = json!({ "resourceVersion": self.version.to_string() });
+        let (version, kind) = match request.metadata_only {
+            true => (json!("meta.k8s.io/v1"), "PartialObjectMetadataList".into()),
+            false => (request.kind.api_version(), format!("{}List", request.kind.name())),
+        };
+        json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "items": items })
     }
 
     fn create(
