@@ -33,6 +33,7 @@ mod parallel;
 mod process;
 mod promises;
 mod queue;
+mod random;
 mod run;
 mod sabotage;
 mod scenarios;

@@ -293,7 +293,7 @@ impl World {
             .is_some_and(|attempt| state.posts.iter().any(|post| post.tags.contains(attempt)));
         state.posts.push(Post {
             tags,
-            made: None,
+            made: Vec::new(),
             answered: None,
         });
         let place = state.posts.len() - 1;
@@ -335,7 +335,7 @@ impl World {
         }
         let mut sending = door.send(request);
         let first = futures::poll!(&mut sending);
-        self.state().posts[post].made = live().difference(&before).next().cloned();
+        self.state().posts[post].made = live().difference(&before).cloned().collect();
         self.watch_promises();
         match first {
             std::task::Poll::Ready(answer) => answer,

@@ -59,9 +59,9 @@ pub(crate) async fn lead(world: Arc<World>, process: usize) {
 
 async fn live(world: &Arc<World>, life: &Arc<Life>) {
     let mut process = Process::start(world, life);
-    let mut changes = world.changes();
     let mut orphans = tokio::time::interval(Operator::LOOK_FOR_ORPHANS);
     loop {
+        let change = world.next_change();
         process.work();
         let arrival = process.next_arrival();
         let due = process.queue.next_due();
@@ -77,7 +77,7 @@ async fn live(world: &Arc<World>, life: &Arc<Life>) {
             () = at(arrival) => process.take_in(),
             () = at(due) => {}
             _ = orphans.tick() => process.wake_orphans(),
-            _ = changes.changed() => {}
+            () = change => {}
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use platform_token_operator::api::{TokenId, TokenValue, names};
+use platform_token_operator::api::{Dialect, TokenId, TokenValue, names};
 use platform_token_operator::sandbox::LiveToken;
 use serde_json::Value;
 
@@ -60,7 +60,8 @@ impl World {
             .platform
             .with(|sandbox, _| sandbox.model.live().cloned().collect());
         let strangers = self.state().strangers.clone();
-        let suspects = self.suspects();
+        let mut suspects = self.suspects();
+        suspects.extend(self.repeated_unseen());
         let mut of_owner: BTreeMap<&str, BTreeSet<&TokenId>> = BTreeMap::new();
         for token in live.iter().filter(|token| !strangers.contains(&token.id)) {
             let held: Vec<&Stored> = stored
@@ -107,10 +108,14 @@ impl World {
     /// as well, nobody can tell who made the one of a lost answer. Where they bear tags, only if the PlatformToken is
     /// gone that they name.
     fn suspects(&self) -> BTreeSet<TokenId> {
+        let store = self.store();
+        if store.all(Kind::Account).next().is_none() {
+            drop(store);
+            return self.lost_with_the_account();
+        }
         if self.setup.exclusive {
             return BTreeSet::new();
         }
-        let store = self.store();
         let owners: BTreeSet<String> = store
             .all(Kind::Token)
             .filter_map(|(_, token)| Some(format!("uid={}", token["metadata"]["uid"].as_str()?)))
@@ -130,6 +135,30 @@ impl World {
             .filter_map(|id| TokenId::parse(id.as_str()?).ok())
             .filter(|id| !has_owner.contains(id))
             .collect()
+    }
+
+    /// Without tags, what a lost answer has made goes on where even the account was deleted that reported it.
+    fn lost_with_the_account(&self) -> BTreeSet<TokenId> {
+        if self.setup.platform.dialect == Dialect::Current {
+            return BTreeSet::new();
+        }
+        let state = self.state();
+        let lost = state.posts.iter().filter(|post| {
+            let still_known = |(process, life): (usize, u32)| state.lives[process] == life;
+            !post.answered.is_some_and(still_known)
+        });
+        lost.flat_map(|post| post.made.clone()).collect()
+    }
+
+    /// What a proxy made that repeated a POST and passed one answer on: without tags, and where others make tokens as
+    /// well, there is nothing that could tell of it.
+    fn repeated_unseen(&self) -> BTreeSet<TokenId> {
+        if self.setup.platform.dialect == Dialect::Current || self.setup.exclusive {
+            return BTreeSet::new();
+        }
+        let state = self.state();
+        let repeated = state.posts.iter().filter(|post| post.made.len() > 1);
+        repeated.flat_map(|post| post.made.clone()).collect()
     }
 
     /// Secrets that name a PlatformToken which is no more: a store came too late. Nothing goes wrong with them, and they
@@ -233,6 +262,29 @@ impl World {
         }
         if most > EFFECTS_AN_HOUR * self.setup.processes {
             broken.push(format!("{most} effects within an hour"));
+        }
+    }
+
+    /// Notes what there is in the end, for who reads why a promise was broken.
+    pub(crate) fn remark_what_is_there(&self) {
+        let mut there = Vec::new();
+        let store = self.store();
+        for kind in [Kind::Account, Kind::Token, Kind::Secret] {
+            for (key, object) in store.all(kind) {
+                let mut object = (**object).clone();
+                for noise in ["data", "apiVersion", "kind", "type"] {
+                    object.as_object_mut().map(|object| object.remove(noise));
+                }
+                there.push(format!("{} {}: {object}", kind.plural(), key.name));
+            }
+        }
+        drop(store);
+        self.platform.with(|sandbox, _| {
+            let live = sandbox.model.live();
+            there.extend(live.map(|token| format!("upstream: {token:?}")));
+        });
+        for line in there {
+            self.remark(line);
         }
     }
 

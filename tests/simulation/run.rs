@@ -66,6 +66,9 @@ pub(crate) fn run(setup: Setup, act: &dyn Fn(Arc<World>) -> BoxFuture<'static, (
             if leaders.iter().any(tokio::task::JoinHandle::is_finished) {
                 broken.push("a process panicked".into());
             }
+            if !broken.is_empty() {
+                world.remark_what_is_there();
+            }
             let trace = world.state().trace.clone();
             Outcome {
                 effects,

@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use platform_token_operator::api::names;
 use platform_token_operator::sandbox::{Fault, Match, Route, Rule, Shape, Verb, When};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::apiserver::Kind;
-use super::users::base64;
+use super::users::{base64, no_value};
 use super::world::{Setup, World};
 
 /// One story.
@@ -375,9 +375,4 @@ async fn the_namespace_goes(world: Arc<World>) {
     world.token("two");
     sleep(Duration::from_millis(20)).await;
     world.delete_namespace().await;
-}
-
-fn no_value() -> Value {
-    let nothing = base64("x");
-    json!({ "data": { names::TOKEN_KEY: nothing, names::TOKEN_VARIABLE: nothing } })
 }

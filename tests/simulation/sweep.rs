@@ -93,10 +93,7 @@ fn replay() {
     let Some(wanted) = variable("SCENARIO") else {
         return;
     };
-    if let Some(filter) = variable("LOG") {
-        let logs = tracing_subscriber::fmt().without_time().with_env_filter(filter);
-        logs.with_test_writer().init();
-    }
+    log();
     let ground = variable("GROUND").unwrap_or_else(|| "Current".into());
     let mut grounds = Ground::ALL.into_iter();
     let ground = grounds.find(|one| format!("{one:?}") == ground);
@@ -118,14 +115,10 @@ fn replay() {
     println!("{}\n{:?}", outcome.trace, outcome.broken);
 }
 
-#[test]
-fn timing() {
-    for case in calm_cases() {
-        let begun = std::time::Instant::now();
-        let mut n = 0;
-        for _ in 0..20 {
-            n = case.run().trace.effects().count();
-        }
-        println!("{:?} {n} {}", begun.elapsed() / 20, case.name());
+/// Shows what the operator logs, if `LOG` says so, for instance `LOG=platform_token_operator=debug`.
+pub(crate) fn log() {
+    if let Ok(filter) = std::env::var("LOG") {
+        let logs = tracing_subscriber::fmt().without_time().with_ansi(false);
+        logs.with_env_filter(filter).with_test_writer().init();
     }
 }

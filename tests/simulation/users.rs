@@ -133,10 +133,13 @@ impl World {
 
     /// Waits until something holds, within reason.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let mut changes = self.changes();
         let held = async {
-            while !holds(self) {
-                let _ = changes.changed().await;
+            loop {
+                let change = self.next_change();
+                if holds(self) {
+                    return;
+                }
+                change.await;
             }
         };
         if timeout(PATIENCE, held).await.is_err() {
@@ -162,6 +165,23 @@ impl World {
     pub(crate) fn is_ready(&self, name: &str) -> bool {
         self.object(Kind::Token, name)
             .is_some_and(|token| is_ready(&token))
+    }
+
+    /// The Secret of someone else that a PlatformToken would have to write.
+    pub(crate) fn secret_in_the_way_of(&self, name: &str) -> Option<String> {
+        let token = self.object(Kind::Token, name)?;
+        let refused = token["status"]["conditions"][0]["reason"] == "SecretNotWritable";
+        let wanted = token["spec"]["secret"]["name"].as_str().unwrap_or(name);
+        refused.then(|| wanted.to_owned())
+    }
+
+    /// Whether a PlatformToken is Ready, and its status names what its Secret holds.
+    pub(crate) fn is_settled(&self, name: &str) -> bool {
+        let secret = self.object(Kind::Secret, name);
+        let stored = secret.as_ref().map(|secret| &secret["metadata"]["annotations"][names::TOKEN_ID]);
+        let stored = stored.and_then(Value::as_str);
+        let named = self.token_id(name);
+        self.is_ready(name) && stored.is_some() && named.as_ref().map(TokenId::as_str) == stored
     }
 
     /// The id that a PlatformToken's status names.
@@ -241,4 +261,10 @@ pub(crate) fn text_of(secret: &Value, key: &str) -> Option<String> {
 /// As it stands in the data of a Secret.
 pub(crate) fn base64(text: &str) -> Value {
     json!(k8s_openapi::ByteString(text.as_bytes().to_vec()))
+}
+
+/// The patch that takes the value out of a generated Secret.
+pub(crate) fn no_value() -> Value {
+    let nothing = base64("x");
+    json!({ "data": { names::TOKEN_KEY: nothing, names::TOKEN_VARIABLE: nothing } })
 }

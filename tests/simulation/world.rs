@@ -1,14 +1,16 @@
 //! What all processes of one run share: the API server, the platform, the time, and what happened so far.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use platform_token_operator::api::{Dialect, TokenId, UserId};
 use platform_token_operator::sandbox::{self, Account, Config, Shared};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::apiserver::{Kind, Request, Store, Verb};
@@ -81,8 +83,8 @@ pub(crate) struct World {
     store: Mutex<Store>,
     state: Mutex<State>,
     started: Instant,
-    /// Sent to after each change of the store.
-    changed: watch::Sender<()>,
+    /// Told of each change of the store. (The receivers of tokio's `watch` wake in random order.)
+    changed: Notify,
 }
 
 /// What happened so far.
@@ -111,8 +113,8 @@ pub(crate) struct State {
 #[derive(Debug, Clone)]
 pub(crate) struct Post {
     pub tags: Vec<String>,
-    /// What it made, once it has taken effect.
-    pub made: Option<TokenId>,
+    /// What it made, once it has taken effect: more than one where a proxy repeated it.
+    pub made: Vec<TokenId>,
     /// The process has its answer; which process, and which life of it.
     pub answered: Option<(usize, u32)>,
 }
@@ -122,7 +124,16 @@ impl World {
     pub(crate) fn new(setup: Setup) -> Arc<Self> {
         let started = Instant::now();
         let epoch: Timestamp = EPOCH.parse().expect("a time");
-        let clock: sandbox::Clock = Arc::new(move || epoch + started.elapsed());
+        // The platform is older than the run: lists that lag do not lack its first tokens.
+        let founded = AtomicBool::new(false);
+        let clock: sandbox::Clock = Arc::new(move || {
+            let now = epoch + started.elapsed();
+            if founded.swap(true, Ordering::Relaxed) {
+                now
+            } else {
+                now - SignedDuration::from_hours(24)
+            }
+        });
         let platform = Shared::new(setup.platform.clone(), clock);
         let strangers = platform.with(|sandbox, _| {
             let live = sandbox.model.live();
@@ -150,7 +161,7 @@ impl World {
             store: Mutex::new(store),
             state: Mutex::new(state),
             started,
-            changed: watch::Sender::new(()),
+            changed: Notify::new(),
         };
         for namespace in ["kube-system", "default", NAMESPACE] {
             let object = json!({ "metadata": { "name": namespace } });
@@ -187,13 +198,13 @@ impl World {
     /// Changes what the API server holds, and tells the watches.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
         let result = change(&mut self.store(), self.now());
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         result
     }
 
-    /// Wakes after each change of the store.
-    pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// The next change of the store: any that comes after this call.
+    pub(crate) fn next_change(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// What happened so far.
