@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::apiserver::{self, Verb};
+use super::apiserver::{self, Lax, Verb};
 use super::chance::Chance;
 use super::fault::{Fate, Fault};
 use super::sabotage::{self, Sabotage};
@@ -149,7 +149,10 @@ impl World {
         state.number += 1;
         let number = state.number;
         let mut chance = Chance::of(self.setup.seed, &[FATE, u64::from(number)]);
-        let fate = state.weather.decide(number, sent, deadline, &mut chance);
+        let mut fate = state.weather.decide(number, sent, deadline, &mut chance);
+        if self.setup.sabotage == Some(Sabotage::PostsTravel) && what.starts_with("POST ") {
+            fate.there *= 5;
+        }
         let place = state.trace.sent(Effect {
             number,
             sent,
@@ -218,7 +221,12 @@ impl World {
             }
             return self.store().handle(&request, self.now());
         }
-        let answer = self.change(|store, now| store.handle(&request, now));
+        let answer = self.change(|store, now| {
+            store.lax = self.setup.sabotage.map_or_else(Lax::default, Sabotage::lax);
+            let answer = store.handle(&request, now);
+            store.lax = Lax::default();
+            answer
+        });
         if let (Ok(_), Verb::Patch { patch, .. }) = (&answer, &request.verb) {
             let attempt = patch["metadata"]["annotations"][names::ATTEMPT].as_str();
             let attempt: Option<Value> = attempt.and_then(|text| serde_json::from_str(text).ok());
@@ -312,18 +320,23 @@ impl World {
 
     async fn platform_answers(
         self: &Arc<Self>,
-        request: Request,
+        mut request: Request,
         post: Option<usize>,
     ) -> Result<Response, SendError> {
         let door = Door::new(self.platform.clone());
-        let target = request.target.clone();
         let Some(post) = post else {
-            let answer = door.send(request).await;
+            let asked = (self.setup.sabotage == Some(Sabotage::TagsUnchecked))
+                .then(|| sabotage::ask_for_all(&mut request.target));
+            let mut answer = door.send(request).await;
             self.watch_promises();
-            return match self.setup.sabotage {
-                Some(Sabotage::TagsUnchecked) => sabotage::tag_all(&target, answer),
-                _ => answer,
-            };
+            if let (Some(Some(asked)), Ok(response)) = (asked, &mut answer) {
+                let state = self.state();
+                let post = state.posts.iter().find(|post| post.tags.contains(&asked));
+                if let Some(post) = post {
+                    sabotage::tag_all(response, &post.tags);
+                }
+            }
+            return answer;
         };
         let live = || -> BTreeSet<TokenId> {
             self.platform
@@ -331,6 +344,7 @@ impl World {
         };
         let before = live();
         if self.setup.sabotage == Some(Sabotage::PostRepeated) {
+            self.posting(&request);
             let _ = door.send(request.clone()).await;
         }
         let mut sending = door.send(request);

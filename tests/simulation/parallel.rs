@@ -1,6 +1,6 @@
 //! Runs are independent of each other: they share the machine's cores.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// What `run` makes of each case, in the order of the cases.
@@ -31,4 +31,21 @@ pub(crate) fn each<C: Clone + Sync + Send, T: Send>(
     cases
         .zip(results.into_iter().map(|(_, result)| result))
         .collect()
+}
+
+/// The first thing that `look` finds; which one that is depends on the machine.
+pub(crate) fn first<C: Clone + Sync + Send, T: Send>(
+    cases: &[C],
+    look: impl Fn(&C) -> Option<T> + Sync,
+) -> Option<T> {
+    let found = AtomicBool::new(false);
+    let all = each(cases, |case| {
+        if found.load(Ordering::Relaxed) {
+            return None;
+        }
+        let result = look(case)?;
+        found.store(true, Ordering::Relaxed);
+        Some(result)
+    });
+    all.into_iter().find_map(|(_, result)| result)
 }

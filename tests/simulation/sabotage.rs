@@ -1,10 +1,14 @@
 //! Guards that are taken away, to show that the promises would notice.
 
 use platform_token_operator::api::names;
-use platform_token_operator::platform::transport::{Response, SendError};
-use serde_json::Value;
+use platform_token_operator::platform::transport::Response;
+use serde_json::{Value, json};
 
 use super::apiserver::{Kind, Lax, Request, Verb};
+use super::parallel::first;
+use super::random::run_seed;
+use super::run::Outcome;
+use super::sweep;
 
 /// One guard that is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,23 +73,67 @@ impl Sabotage {
     }
 }
 
-/// The answer to a list by tag, as if every row bore the tag that was asked for, and whatever else is looked at.
-pub(crate) fn tag_all(
-    target: &str,
-    answer: Result<Response, SendError>,
-) -> Result<Response, SendError> {
-    let (_, query) = target.split_once('?').unwrap_or((target, ""));
-    let Some((_, tag)) =
-        url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "tag")
-    else {
-        return answer;
+/// Takes the tag out of what is asked for; which one it was.
+pub(crate) fn ask_for_all(target: &mut String) -> Option<String> {
+    let (path, query) = target.split_once('?')?;
+    let (tags, rest): (Vec<_>, Vec<_>) = url::form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .partition(|(key, _)| key == "tag");
+    let rest = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(rest)
+        .finish();
+    *target = format!("{path}?{rest}");
+    tags.into_iter().next().map(|(_, tag)| tag)
+}
+
+/// A list of tokens, as if every row bore these tags.
+pub(crate) fn tag_all(response: &mut Response, tags: &[String]) {
+    let Ok(mut page) = serde_json::from_slice::<Value>(&response.body) else {
+        return;
     };
-    let _ = tag;
-    answer
+    for row in page["items"].as_array_mut().into_iter().flatten() {
+        row["tags"] = json!(tags);
+    }
+    response.body = page.to_string().into();
 }
 
 fn remove(object: &mut Value, field: &str) {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove(field);
     }
+}
+
+/// How many seeds are tried until a missing guard has to be noticed.
+const SEEDS: u64 = 400;
+
+#[test]
+fn each_guard_matters() {
+    let (seeds, stories) = ((0..SEEDS).collect::<Vec<u64>>(), sweep::cases());
+    for sabotage in Sabotage::ALL {
+        // What is red anyway shows nothing.
+        let by_chance = || {
+            first(&seeds, |seed| {
+                let broken = lost_or_stolen(run_seed(*seed, Some(sabotage)))?;
+                let otherwise = run_seed(*seed, None).broken;
+                (otherwise.is_empty()).then(|| format!("SEED={seed}: {broken}"))
+            })
+        };
+        let by_story = || {
+            first(&stories, |case| {
+                let broken = lost_or_stolen(case.run(Some(sabotage)))?;
+                let otherwise = case.run(None).broken;
+                (otherwise.is_empty()).then(|| format!("{case}: {broken}"))
+            })
+        };
+        match by_chance().or_else(by_story) {
+            Some(noticed) => println!("{sabotage:?}: {noticed}"),
+            None => panic!("{sabotage:?} breaks no promise: the guard or the promises are idle"),
+        }
+    }
+}
+
+/// A broken promise about tokens. That it only goes on and on would be noticed by anyone.
+fn lost_or_stolen(outcome: Outcome) -> Option<String> {
+    let mut broken = outcome.broken.into_iter();
+    broken.find(|text| text.starts_with("token ") || text.contains("POST") || text.contains("written"))
 }

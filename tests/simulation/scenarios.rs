@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::apiserver::Kind;
+use super::queue::RESYNC;
 use super::users::{base64, no_value};
 use super::world::{Setup, World};
 
@@ -167,8 +168,9 @@ async fn the_account_changes(world: Arc<World>) {
     sleep(Duration::from_mins(3)).await;
     world.credentials_of("alice");
     world.until_ready("one").await;
-    // What was minted on the other account may belong there.
+    // What was minted on the other account belongs there, and so does what is left of a lost answer.
     world.credentials_of("bob");
+    sleep(4 * RESYNC).await;
     world.until_ready("two").await;
     world.credentials_of("alice");
     world.until_ready("one").await;

@@ -1,8 +1,11 @@
 //! Every story, with every fault at every effect: the process dies before it or after it, its answer is lost, it hangs.
 
+use std::fmt;
+
 use super::fault::{Fault, Weather};
 use super::parallel::each;
 use super::run::{Outcome, run};
+use super::sabotage::Sabotage;
 use super::scenarios::{self, Scenario};
 use super::world::{Ground, Setup};
 
@@ -22,8 +25,9 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    pub(crate) fn run(&self) -> Outcome {
+    pub(crate) fn run(&self, sabotage: Option<Sabotage>) -> Outcome {
         let mut setup = Setup::new(SEED, self.ground);
+        setup.sabotage = sabotage;
         (self.scenario.setup)(&mut setup);
         setup.weather = Weather::Fair {
             except: self.strike,
@@ -31,17 +35,32 @@ impl Case {
         run(setup, &self.scenario.act)
     }
 
-    /// What replays it.
-    fn name(&self) -> String {
-        let Self {
-            scenario, ground, ..
-        } = self;
-        let strike = match self.strike {
-            Some((n, fault)) => format!(" N={n} FAULT={fault:?}"),
-            None => String::new(),
-        };
-        format!("SCENARIO={} GROUND={ground:?}{strike}", scenario.name)
+}
+
+/// What replays it.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SCENARIO={} GROUND={:?}", self.scenario.name, self.ground)?;
+        match self.strike {
+            Some((n, fault)) => write!(f, " N={n} FAULT={fault:?}"),
+            None => Ok(()),
+        }
     }
+}
+
+/// Every story as it is, then with every fault at every effect.
+pub(crate) fn cases() -> Vec<Case> {
+    let calm = each(&calm_cases(), |case| case.run(None));
+    let mut cases: Vec<Case> = calm.iter().map(|(case, _)| *case).collect();
+    for (case, outcome) in &calm {
+        for effect in outcome.trace.effects().take(outcome.effects) {
+            cases.extend(effect.faults().iter().map(|fault| Case {
+                strike: Some((effect.number, *fault)),
+                ..*case
+            }));
+        }
+    }
+    cases
 }
 
 fn calm_cases() -> Vec<Case> {
@@ -57,33 +76,20 @@ fn calm_cases() -> Vec<Case> {
 
 #[test]
 fn every_story_ends_well_whatever_effect_goes_wrong() {
-    let calm = each(&calm_cases(), Case::run);
-    let mut cases = Vec::new();
-    for (case, outcome) in &calm {
-        for effect in outcome.trace.effects().take(outcome.effects) {
-            cases.extend(effect.faults().iter().map(|fault| Case {
-                strike: Some((effect.number, *fault)),
-                ..*case
-            }));
-        }
-    }
-    println!("{} runs", calm.len() + cases.len());
-    let struck = each(&cases, Case::run);
-    let failed: Vec<_> = calm
-        .iter()
-        .chain(&struck)
-        .filter(|(_, outcome)| !outcome.broken.is_empty())
-        .collect();
+    let runs = each(&cases(), |case| {
+        let outcome = case.run(None);
+        (!outcome.broken.is_empty()).then_some(outcome)
+    });
+    let count = runs.len();
+    let failed = runs.into_iter().filter_map(|(case, outcome)| Some((case, outcome?)));
+    let failed: Vec<(Case, Outcome)> = failed.collect();
     for (case, outcome) in failed.iter().take(SHOWN) {
-        println!("{}: {:?}", case.name(), outcome.broken);
+        println!("{case}: {:?}", outcome.broken);
     }
+    println!("{count} runs, {} failed", failed.len());
     if let Some((case, outcome)) = failed.first() {
-        println!("\n{}:\n{}", case.name(), outcome.trace);
-        panic!(
-            "{} of {} runs break a promise",
-            failed.len(),
-            calm.len() + struck.len()
-        );
+        println!("\n{case}:\n{}", outcome.trace);
+        panic!("{} of {count} runs break a promise", failed.len());
     }
 }
 
@@ -111,7 +117,7 @@ fn replay() {
         ground: ground.expect("a ground of this name"),
         strike: n.zip(fault),
     };
-    let outcome = case.run();
+    let outcome = case.run(None);
     println!("{}\n{:?}", outcome.trace, outcome.broken);
 }
 

@@ -151,14 +151,10 @@ impl World {
             resting: vec![false; setup.processes],
             violations: Vec::new(),
         };
-        let mut store = Store::default();
-        if let Some(sabotage) = setup.sabotage {
-            store.lax = sabotage.lax();
-        }
         let world = Self {
             setup,
             platform,
-            store: Mutex::new(store),
+            store: Mutex::default(),
             state: Mutex::new(state),
             started,
             changed: Notify::new(),
