@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config as KubeConfig};
 use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken, TokenId, UserId};
 use platform_token_operator::clock::Clock;
@@ -129,6 +129,26 @@ impl Account {
         self.strangers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes Secrets whose PlatformToken is gone, as an administrator has to. Only a store that arrives when its
+    /// sender has long been dead leaves one behind.
+    pub(crate) async fn bury(&self, orphans: &[String]) {
+        let freed = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        for name in orphans {
+            let secrets = self.secrets();
+            let patched = secrets.patch(name, &PatchParams::default(), &freed).await;
+            patched.unwrap_or_else(|error| panic!("freeing Secret {name}: {error}"));
+            // One that was being deleted is gone already.
+            let _ = secrets.delete(name, &DeleteParams::default()).await;
+        }
+        let mut log = self.log();
+        log.orphans += orphans.len() as u64;
+        let late = log.late_stores();
+        assert!(
+            log.orphans <= late,
+            "Secrets left behind after {late} late stores: {orphans:?}"
+        );
     }
 
     /// The tags of a token that lives; none if it does not.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::ListParams;
-use platform_token_operator::api::{Attempt, Dialect, PlatformToken, TokenHash, TokenValue, names};
+use platform_token_operator::api::{
+    Attempt, Dialect, Owner, PlatformToken, TokenHash, TokenValue, names,
+};
 use platform_token_operator::sandbox::LiveToken;
 
 use crate::account::Account;
@@ -23,22 +25,29 @@ pub(crate) struct Count {
     pub doubled: Vec<String>,
     /// Tokens of strangers that are gone, or that the operator asked to revoke.
     pub touched: Vec<String>,
-    /// Generated Secrets whose PlatformToken is gone.
-    pub orphaned: Vec<String>,
+    /// Generated Secrets whose PlatformToken is gone: what they hold counts as held by nobody.
+    pub orphans: Vec<String>,
 }
 
 impl Count {
     /// Counts one account; `created` are the PlatformTokens that ought to be there.
     pub(crate) async fn take(account: &Account, created: &BTreeSet<String>) -> Self {
         let all = ListParams::default();
-        let tokens = account.tokens().list(&all).await.unwrap().items;
+        // In this order: whose owner is gone then was never made for one that is still to come.
         let secrets = account.secrets().list(&all).await.unwrap().items;
+        let tokens = account.tokens().list(&all).await.unwrap().items;
+        let (orphans, secrets): (Vec<_>, Vec<_>) = secrets
+            .into_iter()
+            .partition(|secret| is_orphan(secret, &tokens));
         let live: Vec<LiveToken> = account.sandbox.with(|sandbox, _| {
             let admin = sandbox.model.admin(&account.user).unwrap().hash();
             let others = sandbox.model.live().filter(|token| token.hash != admin);
             others.cloned().collect()
         });
-        let mut count = Self::default();
+        let mut count = Self {
+            orphans: orphans.iter().map(ResourceExt::name_any).collect(),
+            ..Self::default()
+        };
         count.rest(&tokens, &secrets, &live, created);
         count.tokens(account, &secrets, &live);
         let log = account.log();
@@ -53,7 +62,7 @@ impl Count {
     }
 
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.restless.is_empty()
+        self.restless.is_empty() && self.orphans.is_empty()
     }
 
     pub(crate) fn is_exact(&self) -> bool {
@@ -62,8 +71,9 @@ impl Count {
 
     /// What must not be.
     pub(crate) fn wrong(&self) -> impl Iterator<Item = &String> {
-        let lists = [&self.leaked, &self.doubled, &self.touched, &self.orphaned];
-        lists.into_iter().flatten()
+        [&self.leaked, &self.doubled, &self.touched]
+            .into_iter()
+            .flatten()
     }
 
     /// Everything that is created is Ready with a token that lives, and nothing else is there.
@@ -86,13 +96,6 @@ impl Count {
         for token in tokens {
             if let Some(what) = unrest(token, secrets, live) {
                 self.restless.push(format!("{} {what}", token.name_any()));
-            }
-        }
-        for secret in secrets {
-            let name = secret.name_any();
-            let generated = secret.annotations().contains_key(names::TOKEN_ID);
-            if generated && !there.contains(&name) {
-                self.orphaned.push(format!("Secret {name} is nobody's"));
             }
         }
     }
@@ -175,6 +178,16 @@ fn unrest(token: &PlatformToken, secrets: &[Secret], live: &[LiveToken]) -> Opti
         && secret.finalizers().iter().any(|f| f == names::FINALIZER);
     (!whole || recorded != Some(token_id.as_str()) || !kept)
         .then(|| format!("has a Secret that is not whole ({whole}, {recorded:?}, {kept})"))
+}
+
+/// Whether a generated Secret names an owner that is gone.
+fn is_orphan(secret: &Secret, tokens: &[PlatformToken]) -> bool {
+    let owner = secret.annotations().get(names::OWNER);
+    let owner = owner.and_then(|text| Owner::parse(text).ok());
+    owner.is_some_and(|owner| {
+        let mut uids = tokens.iter().filter_map(|t| t.metadata.uid.as_ref());
+        uids.all(|uid| *uid != owner.uid)
+    })
 }
 
 /// The hashes of the tokens in a generated Secret: one for each key that holds one.

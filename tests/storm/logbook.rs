@@ -1,9 +1,11 @@
 //! What was seen of every attempt on one account, and how each one ended.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use platform_token_operator::api::AttemptRef;
 
+use crate::deed::Kind;
 use crate::plan::{Aim, Fate};
 
 /// What was seen on one account, from its two proxies.
@@ -15,7 +17,9 @@ pub(crate) struct Logbook {
     /// Answers that never came, from the platform and from the API server, to living processes.
     pub lost: u64,
     /// Named requests that a kill waited for and saw: by kind, and what became of them.
-    pub kills: BTreeMap<String, [u64; Fate::COLUMNS.len()]>,
+    pub kills: BTreeMap<Kind, [u64; Fate::COLUMNS.len()]>,
+    /// Secrets that were left behind.
+    pub orphans: u64,
     /// Tokens of strangers that the operator asked to revoke.
     pub touched: Vec<String>,
 }
@@ -81,8 +85,14 @@ impl Logbook {
     }
 
     pub(crate) fn killed(&mut self, aim: &Aim) {
-        let row = self.kills.entry(aim.kind.to_string()).or_default();
+        let row = self.kills.entry(aim.kind).or_default();
         row[aim.fate.column()] += 1;
+    }
+
+    /// Writes of Secrets that arrived when their sender was dead.
+    pub(crate) fn late_stores(&self) -> u64 {
+        let stores = self.kills.get(&Kind::Store).copied().unwrap_or_default();
+        stores[Fate::Late(Duration::ZERO).column()]
     }
 
     fn of(&mut self, tags: &[String]) -> Option<&mut Story> {

@@ -180,6 +180,9 @@ impl Storm {
             let still = self.lookout.still_for();
             let pairs = self.accounts.iter().zip(&self.users);
             let counts = join_all(pairs.map(|(a, users)| Count::take(a, &users.living))).await;
+            for (account, count) in self.accounts.iter().zip(&counts) {
+                account.bury(&count.orphans).await;
+            }
             let at_rest = counts.iter().all(Count::is_at_rest);
             let exact = counts.iter().all(Count::is_exact);
             if at_rest && still >= if exact { STILL } else { STUCK } {

@@ -31,7 +31,7 @@ pub(crate) fn table(storm: &Storm, counts: &[Count], seed: u64, took: Duration) 
         table.row(
             &name,
             storm.accounts.iter().map(|account| {
-                let kills = account.log().kills.get(&kind.to_string()).copied();
+                let kills = account.log().kills.get(&kind).copied();
                 kills.unwrap_or_default().map(|n| n.to_string()).join(" / ")
             }),
         );
@@ -87,11 +87,14 @@ pub(crate) fn table(storm: &Storm, counts: &[Count], seed: u64, took: Duration) 
         "tokens left unclaimed",
         counts.iter().map(|c| c.unclaimed.len()),
     );
+    table.row(
+        "Secrets of late stores left behind",
+        logs().map(|log| log.orphans),
+    );
     for (name, figure) in [
         ("**leaked**", (|c| c.leaked.len()) as fn(&Count) -> usize),
         ("**double**", |c| c.doubled.len()),
         ("**strangers touched**", |c| c.touched.len()),
-        ("**Secrets left behind**", |c| c.orphaned.len()),
     ] {
         let figures = counts.iter().map(figure);
         table.row(name, figures.map(|figure| format!("**{figure}**")));
