@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Client, Config as KubeConfig};
 use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken, TokenId, UserId};
 use platform_token_operator::clock::Clock;
@@ -16,6 +16,17 @@ use crate::logbook::Logbook;
 use crate::lookout::Lookout;
 use crate::proxy::{self, Side};
 
+/// What kind of account it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The platform of today: tokens bear tags.
+    Current,
+    /// The platform as documented: nothing tells who made a token.
+    Documented,
+    /// The same, where nobody else makes tokens.
+    Exclusive,
+}
+
 /// One account and all that belongs to it.
 pub(crate) struct Account {
     /// Its place among the accounts of the storm.
@@ -24,6 +35,8 @@ pub(crate) struct Account {
     pub label: &'static str,
     pub namespace: String,
     pub dialect: Dialect,
+    /// Nobody else makes tokens on it.
+    pub exclusive: bool,
     pub user: UserId,
     pub sandbox: Arc<Shared>,
     /// Where the operator reaches its platform: the proxy.
@@ -38,11 +51,16 @@ impl Account {
     /// Starts the platform and its proxy; nothing is in the cluster yet.
     pub(crate) async fn start(
         index: usize,
-        dialect: Dialect,
+        kind: Kind,
         seed: u64,
         admin: Client,
         lookout: Arc<Lookout>,
     ) -> Arc<Self> {
+        let (label, dialect, exclusive) = match kind {
+            Kind::Current => ("current", Dialect::Current, false),
+            Kind::Documented => ("documented", Dialect::Documented, false),
+            Kind::Exclusive => ("exclusive", Dialect::Documented, true),
+        };
         let config = Config {
             dialect,
             seed: seed.wrapping_add(index as u64),
@@ -60,15 +78,12 @@ impl Account {
         ));
         let upstream = Client::try_from(KubeConfig::new(upstream.parse().unwrap())).unwrap();
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let label = match dialect {
-            Dialect::Current => "current",
-            Dialect::Documented => "documented",
-        };
         let account = Arc::new(Self {
             index,
             label,
             namespace: format!("storm-{label}"),
             dialect,
+            exclusive,
             user,
             sandbox,
             base_url: format!("http://{}", front.local_addr().unwrap()),
@@ -100,6 +115,7 @@ impl Account {
                 "baseURL": self.base_url,
                 "credentialsSecretRef": { "name": "credentials" },
                 "resyncInterval": "10s",
+                "exclusive": self.exclusive,
                 "rateLimit": { "requestsPerSecond": 100_000, "burst": 100_000 },
             },
         }))
@@ -131,24 +147,53 @@ impl Account {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes Secrets whose PlatformToken is gone, as an administrator has to. Only a store that arrives when its
-    /// sender has long been dead leaves one behind.
-    pub(crate) async fn bury(&self, orphans: &[String]) {
-        let freed = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
-        for name in orphans {
-            let secrets = self.secrets();
-            let patched = secrets.patch(name, &PatchParams::default(), &freed).await;
-            patched.unwrap_or_else(|error| panic!("freeing Secret {name}: {error}"));
-            // One that was being deleted is gone already.
-            let _ = secrets.delete(name, &DeleteParams::default()).await;
+    /// The tokens that its status names as unclaimed.
+    pub(crate) async fn reported(&self) -> BTreeSet<TokenId> {
+        let accounts = Api::<PlatformAccount>::namespaced(self.admin.clone(), &self.namespace);
+        let account = accounts.get("main").await.unwrap();
+        let status = account.status.unwrap_or_default();
+        status.unclaimed_token_ids.into_iter().collect()
+    }
+
+    /// Deletes Secrets whose PlatformToken is gone, as whoever finds them does; the operator has to let them go. Only a
+    /// store that arrives when its sender has long been dead leaves one behind.
+    pub(crate) async fn delete_orphans(&self, orphans: &[(String, String)]) {
+        for (name, uid) in orphans {
+            let exactly = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: Some(uid.clone()),
+                    ..Preconditions::default()
+                }),
+                ..DeleteParams::default()
+            };
+            match self.secrets().delete(name, &exactly).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => continue,
+                Err(error) => panic!("deleting Secret {name}: {error}"),
+            }
+            let mut log = self.log();
+            log.orphans.insert(uid.clone());
+            let late = log.late_stores();
+            assert!(
+                log.orphans.len() as u64 <= late,
+                "Secret {name} is left behind after {late} late stores"
+            );
         }
-        let mut log = self.log();
-        log.orphans += orphans.len() as u64;
-        let late = log.late_stores();
-        assert!(
-            log.orphans <= late,
-            "Secrets left behind after {late} late stores: {orphans:?}"
-        );
+    }
+
+    /// Someone revokes tokens that the account's status reports as unclaimed.
+    pub(crate) fn revoke_by_hand(&self, ids: &[TokenId]) {
+        self.log().unclaimed += ids.len() as u64;
+        self.sandbox.with(|sandbox, _| {
+            for id in ids {
+                sandbox.model.revoke(id);
+            }
+        });
+    }
+
+    /// Whether anything can tell that a proxy sent a POST twice; that takes its time.
+    pub(crate) fn tells_doubles(&self) -> bool {
+        self.dialect == Dialect::Current || self.exclusive
     }
 
     /// The tags of a token that lives; none if it does not.

@@ -1,6 +1,6 @@
 //! What was seen of every attempt on one account, and how each one ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use platform_token_operator::api::AttemptRef;
@@ -18,8 +18,13 @@ pub(crate) struct Logbook {
     pub lost: u64,
     /// Named requests that a kill waited for and saw: by kind, and what became of them.
     pub kills: BTreeMap<Kind, [u64; Fate::COLUMNS.len()]>,
-    /// Secrets that were left behind.
-    pub orphans: u64,
+    /// POSTs that a proxy sent a second time, and the attempts that they were seen to be of.
+    pub twice: u64,
+    pub doubled: BTreeSet<String>,
+    /// Secrets that were left behind, by uid.
+    pub orphans: BTreeSet<String>,
+    /// Tokens that the account's status named as unclaimed, and that were revoked by hand.
+    pub unclaimed: u64,
     /// Tokens of strangers that the operator asked to revoke.
     pub touched: Vec<String>,
 }
@@ -70,6 +75,12 @@ impl Logbook {
         }
     }
 
+    /// A proxy sends the POST with these tags once more.
+    pub(crate) fn doubled(&mut self, tags: &[String]) {
+        self.twice += 1;
+        self.doubled.extend(attempt_of(tags).map(str::to_owned));
+    }
+
     /// A Secret with the token of this attempt was written.
     pub(crate) fn stored(&mut self, life: u32, attempt: &AttemptRef) {
         if let Some(story) = self.attempts.get_mut(attempt.id.as_str()) {
@@ -96,8 +107,7 @@ impl Logbook {
     }
 
     fn of(&mut self, tags: &[String]) -> Option<&mut Story> {
-        let id = tags.iter().find_map(|tag| tag.strip_prefix("attempt="))?;
-        self.attempts.get_mut(id)
+        self.attempts.get_mut(attempt_of(tags)?)
     }
 
     /// Attempts that asked for more than one token.
@@ -126,6 +136,11 @@ impl Logbook {
         }
         endings
     }
+}
+
+/// The id of the attempt that a token was made by.
+pub(crate) fn attempt_of(tags: &[String]) -> Option<&str> {
+    tags.iter().find_map(|tag| tag.strip_prefix("attempt="))
 }
 
 #[cfg(test)]

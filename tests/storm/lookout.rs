@@ -17,6 +17,9 @@ const LATENCY: (u64, u64) = (20, 200);
 /// Of a hundred answers of the API server to named requests, so many are lost while it storms.
 const LOST: u64 = 3;
 
+/// Of a hundred POSTs, so many are sent twice while it storms, where that is found out in the end.
+const DOUBLED: u64 = 3;
+
 /// What the proxies and the killer share.
 pub(crate) struct Lookout(Mutex<State>);
 
@@ -26,6 +29,8 @@ struct State {
     life: (u32, CancellationToken),
     aim: Option<(Aim, oneshot::Sender<()>)>,
     storms: bool,
+    /// A proxy may send a POST twice.
+    doubles: bool,
     /// Named requests that have not been answered yet.
     moving: u32,
     /// When the last named request was answered.
@@ -60,12 +65,13 @@ impl Hit {
 }
 
 impl Lookout {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, doubles: bool) -> Self {
         Self(Mutex::new(State {
             dice: Dice::of(seed, "lookout"),
             life: (0, CancellationToken::new()),
             aim: None,
             storms: false,
+            doubles,
             moving: 0,
             moved: Instant::now(),
         }))
@@ -119,6 +125,12 @@ impl Lookout {
     pub(crate) fn loses(&self) -> bool {
         let mut state = self.state();
         state.storms && state.dice.percent(LOST)
+    }
+
+    /// Whether a proxy sends a POST twice.
+    pub(crate) fn doubles(&self) -> bool {
+        let mut state = self.state();
+        state.storms && state.doubles && state.dice.percent(DOUBLED)
     }
 
     /// A named request is seen: is it the one that is aimed at?
@@ -175,7 +187,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_request_that_is_aimed_at_is_hit_and_waits_for_the_kill() {
-        let lookout = Lookout::new(1);
+        let lookout = Lookout::new(1, false);
         lookout.begin_life();
         let aim = Aim {
             account: 1,
@@ -198,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_still_while_a_request_is_on_its_way() {
-        let lookout = Lookout::new(1);
+        let lookout = Lookout::new(1, false);
         let moving = lookout.moving();
         assert_eq!(lookout.still_for(), Duration::ZERO);
         drop(moving);

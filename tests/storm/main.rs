@@ -64,7 +64,7 @@ async fn whenever_it_is_killed_no_token_is_lost_or_double_and_no_stranger_is_tou
     println!("a storm of {times} kills, seed {seed}");
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let began = Instant::now();
-    let mut storm = Storm::gather(seed).await;
+    let mut storm = Storm::gather(seed, times >= ROW as u64).await;
     let plan = plan::kills(seed, usize::try_from(times).unwrap(), storm.accounts.len());
     let mut counts = Vec::new();
     for row in plan.chunks(ROW) {

@@ -156,6 +156,13 @@ impl Proxy {
             }
             _ => {}
         }
+        if let Deed::Post(tags) = deed
+            && account.tells_doubles()
+            && self.lookout.doubles()
+        {
+            account.log().doubled(tags);
+            self.forward(parts.clone(), body.clone()).await;
+        }
         let answer = Answer::gather(self.forward(parts, body).await).await;
         if answer.is_success() {
             match deed {

@@ -8,12 +8,11 @@ use futures::future::join_all;
 use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use platform_token_operator::api::Dialect;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::Account;
+use crate::account::{Account, Kind};
 use crate::control_plane::ControlPlane;
 use crate::count::Count;
 use crate::dice::Dice;
@@ -28,15 +27,12 @@ use crate::users::Users;
 /// How long a kill waits for the request that it aims at.
 const PATIENCE: Duration = Duration::from_secs(6);
 
-/// A single attempt whose outcome stays unknown takes 45 s; a POST that hangs, a token that may not be listed yet and a
-/// back-off come on top of that.
-const REST: Duration = Duration::from_mins(5);
+/// An attempt whose outcome is unknown takes 45 s, and what a proxy made on top, or nobody claims, is revoked after two
+/// minutes and two more looks; hanging calls and back-offs come on top of that.
+const REST: Duration = Duration::from_mins(8);
 
 /// Counts hold once nothing has moved for this long.
 const STILL: Duration = Duration::from_secs(2);
-
-/// What is wrong after so long without a move stays wrong.
-const STUCK: Duration = Duration::from_secs(30);
 
 /// A storm on one control plane, with an account for each dialect.
 pub(crate) struct Storm {
@@ -73,16 +69,21 @@ impl Kills {
 }
 
 impl Storm {
-    /// Starts everything, and the operator for the first time.
-    pub(crate) async fn gather(seed: u64) -> Self {
+    /// Starts everything, and the operator for the first time. A long storm has what takes minutes to be found out as
+    /// well: POSTs that a proxy sends twice, and an exclusive account.
+    pub(crate) async fn gather(seed: u64, long: bool) -> Self {
         let plane = ControlPlane::start("storm");
         let admin = client(&plane.kubeconfig).await;
-        let lookout = Arc::new(Lookout::new(seed));
-        let dialects = [Dialect::Current, Dialect::Documented];
-        let accounts = join_all((0..).zip(dialects).map(|(index, dialect)| {
-            Account::start(index, dialect, seed, admin.clone(), lookout.clone())
+        let lookout = Arc::new(Lookout::new(seed, long));
+        let mut kinds = vec![Kind::Current, Kind::Documented];
+        kinds.extend(long.then_some(Kind::Exclusive));
+        let accounts = join_all((0..).zip(kinds).map(|(index, kind)| {
+            Account::start(index, kind, seed, admin.clone(), lookout.clone())
         }))
         .await;
+        // They were there first.
+        let strangers = |account: &Arc<Account>| Strangers::new(account.clone(), seed);
+        let strangers = accounts.iter().map(strangers).collect();
         join_all(accounts.iter().map(|account| account.install())).await;
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -94,11 +95,10 @@ impl Storm {
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("storm");
         let platforms: Vec<String> = accounts.iter().map(|a| a.base_url.clone()).collect();
         let users = |account: &Arc<Account>| Users::new(account.clone(), seed);
-        let strangers = |account: &Arc<Account>| Strangers::new(account.clone(), seed);
         let mut storm = Self {
             seed,
             users: accounts.iter().map(users).collect(),
-            strangers: accounts.iter().map(strangers).collect(),
+            strangers,
             kills: Kills::default(),
             dice: Dice::of(seed, "losses"),
             process: None,
@@ -181,16 +181,18 @@ impl Storm {
             let pairs = self.accounts.iter().zip(&self.users);
             let counts = join_all(pairs.map(|(a, users)| Count::take(a, &users.living))).await;
             for (account, count) in self.accounts.iter().zip(&counts) {
-                account.bury(&count.orphans).await;
+                account.delete_orphans(&count.orphans).await;
+                account.revoke_by_hand(&count.unclaimed);
             }
             let at_rest = counts.iter().all(Count::is_at_rest);
             let exact = counts.iter().all(Count::is_exact);
-            if at_rest && still >= if exact { STILL } else { STUCK } {
+            let over = Instant::now() > deadline;
+            if at_rest && (exact && still > STILL || over) {
                 return counts;
             }
             let restless: Vec<_> = counts.iter().map(|count| &count.restless).collect();
             assert!(
-                Instant::now() < deadline,
+                !over,
                 "no rest after {REST:?} (seed {}; logs in {}): {restless:#?}",
                 self.seed,
                 self.dir.display()

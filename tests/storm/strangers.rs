@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap};
-use platform_token_operator::api::TokenId;
+use platform_token_operator::api::{TokenId, names};
 use platform_token_operator::sandbox::{Exchange, Verb};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,9 @@ const PACE: (u64, u64) = (200, 1500);
 /// The most tokens that they hold.
 const TOKENS: usize = 40;
 
+/// As many tokens they hold before the operator comes; on an exclusive account no others are made.
+const FIRST: usize = 8;
+
 /// The strangers on one account.
 pub(crate) struct Strangers {
     account: Arc<Account>,
@@ -27,12 +30,17 @@ pub(crate) struct Strangers {
 }
 
 impl Strangers {
+    /// They hold some tokens from the beginning.
     pub(crate) fn new(account: Arc<Account>, seed: u64) -> Self {
-        Self {
+        let mut strangers = Self {
             dice: Dice::of(seed, &format!("strangers of {}", account.namespace)),
             account,
             made: 0,
+        };
+        for _ in 0..FIRST {
+            strangers.make();
         }
+        strangers
     }
 
     /// Acts until told to stop.
@@ -40,7 +48,7 @@ impl Strangers {
         while !stop.is_cancelled() {
             let mine: Vec<TokenId> = self.account.strangers().iter().cloned().collect();
             match self.dice.between(0, 9) {
-                0..=3 if mine.len() < TOKENS => self.make(),
+                0..=3 if mine.len() < TOKENS && !self.account.exclusive => self.make(),
                 0..=4 if !mine.is_empty() => {
                     let id = self.dice.pick(&mine);
                     self.revoke(&id);
@@ -56,17 +64,22 @@ impl Strangers {
         self
     }
 
-    /// Makes a token, some with tags that look like the operator's.
+    /// Makes a token; some have the tags of an operator in another cluster.
     fn make(&mut self) {
         let (account, dice) = (&self.account, &mut self.dice);
+        let other = format!("other-{}", self.made);
+        let tags = dice.pick(&[
+            vec![],
+            vec!["theirs".to_owned()],
+            vec![
+                names::OPERATOR.to_owned(),
+                "cluster=other".to_owned(),
+                format!("namespace={}", account.namespace),
+                format!("uid={other}"),
+                format!("attempt={other}"),
+            ],
+        ]);
         let id = account.sandbox.with(|sandbox, now| {
-            let live: Vec<_> = sandbox
-                .model
-                .live()
-                .map(|token| token.tags.clone())
-                .collect();
-            let mut tags = dice.pick(&live);
-            tags.retain(|tag| !tag.starts_with("attempt="));
             let token = sandbox.model.stranger(&account.user, tags, now);
             token.unwrap().id
         });

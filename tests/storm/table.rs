@@ -83,13 +83,14 @@ pub(crate) fn table(storm: &Storm, counts: &[Count], seed: u64, took: Duration) 
             Dialect::Documented => (e.revoked + e.vanished + e.unsent).to_string(),
         }),
     );
+    table.row("POSTs that a proxy sent twice", logs().map(|log| log.twice));
     table.row(
-        "tokens left unclaimed",
-        counts.iter().map(|c| c.unclaimed.len()),
+        "unclaimed, named in the account's status",
+        logs().map(|log| log.unclaimed),
     );
     table.row(
-        "Secrets of late stores left behind",
-        logs().map(|log| log.orphans),
+        "Secrets of late stores, let go when deleted",
+        logs().map(|log| log.orphans.len()),
     );
     for (name, figure) in [
         ("**leaked**", (|c| c.leaked.len()) as fn(&Count) -> usize),

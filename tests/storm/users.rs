@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use platform_token_operator::api::{AccountKind, AccountRef, PlatformToken, PlatformTokenSpec};
-use platform_token_operator::api::{TOKEN_PREFIX, names};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use platform_token_operator::api::{
+    AccountKind, AccountRef, Dialect, PlatformToken, PlatformTokenSpec, TOKEN_PREFIX, names,
+};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -101,10 +103,25 @@ impl Users {
         }
     }
 
+    /// Deletes what was read: a plain deletion may remove an object together with a finalizer that is added at the same
+    /// moment (kubernetes/kubernetes#77988), which no operator can prevent.
     async fn delete(&mut self, name: String) {
         let tokens = self.account.tokens();
-        let deleted = tokens.delete(&name, &DeleteParams::default()).await;
-        deleted.unwrap_or_else(|error| panic!("deleting {name}: {error}"));
+        loop {
+            let token = tokens.get(&name).await.unwrap();
+            let exactly = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: token.uid(),
+                    resource_version: token.resource_version(),
+                }),
+                ..DeleteParams::default()
+            };
+            match tokens.delete(&name, &exactly).await {
+                Ok(_) => break,
+                Err(kube::Error::Api(status)) if status.is_conflict() => {}
+                Err(error) => panic!("deleting {name}: {error}"),
+            }
+        }
         self.living.remove(&name);
         self.former.push(name);
         self.deleted += 1;
@@ -113,20 +130,26 @@ impl Users {
     /// Does to a Secret what users do to Secrets.
     async fn touch(&mut self) {
         let name = self.any();
+        // A token that neither a status nor a Secret names is not found again where there are no tags.
+        if self.account.dialect == Dialect::Documented && !self.is_told(&name).await {
+            return;
+        }
         let junk = json!(format!("{TOKEN_PREFIX}junk"));
         let edit = |keys: &[&str]| {
             let data: Value = keys.iter().map(|&key| (key, junk.clone())).collect();
             json!({ "stringData": data })
         };
         let no_record = json!({ "metadata": { "annotations": { names::ATTEMPT: null } } });
+        let no_owner = json!({ "metadata": { "annotations": { names::OWNER: null } } });
         let no_label = json!({ "metadata": { "labels": { names::MANAGED_LABEL: null } } });
         let no_finalizer = json!({ "metadata": { "finalizers": null } });
-        let (patch, delete) = match self.dice.between(0, 6) {
+        let (patch, delete) = match self.dice.between(0, 7) {
             0 => (edit(&[names::TOKEN_KEY]), false),
             1 => (edit(&[names::TOKEN_KEY, names::TOKEN_VARIABLE]), false),
             2 => (no_record, false),
             3 => (no_label, false),
             4 => (no_finalizer, true),
+            5 => (no_owner, true),
             _ => (Value::Null, true),
         };
         let secrets = self.account.secrets();
@@ -141,6 +164,13 @@ impl Users {
             done = exists(deleted.map(drop)) || done;
         }
         self.touched += u64::from(done);
+    }
+
+    /// Whether the status names the token.
+    async fn is_told(&self, name: &str) -> bool {
+        let token = self.account.tokens().get_opt(name).await.unwrap();
+        let status = token.and_then(|token| token.status);
+        status.is_some_and(|status| status.token_id.is_some())
     }
 
     fn any(&mut self) -> String {
