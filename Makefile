@@ -16,7 +16,7 @@ scripts := $(wildcard hack/*) .ci/run
 # As hack/control-plane builds it, so that vet and build share their cache.
 go := CGO_ENABLED=0 GOFLAGS=-mod=readonly go
 
-.PHONY: help demo up down test storm mutants check check-rust check-deny check-crds check-go check-scripts bench image crds fmt clean prerequisites
+.PHONY: help demo up down test simulate storm mutants check check-rust check-deny check-crds check-go check-scripts bench image crds fmt clean prerequisites
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ check-scripts:
 
 mutants: $(tools)/cargo-mutants-$(cargo_mutants) ## Which changes to the rules in src/plan no unit test notices (an hour)
 	$(tools)/bin/cargo-mutants mutants --file 'src/plan/*.rs' --output target --no-shuffle --timeout 60 -- --lib plan::
+
+simulate: prerequisites ## Simulate SEEDS=10000 random schedules, and every fault at every effect of every story
+	ALL=1 SEEDS=$${SEEDS:-10000} cargo test --locked --profile simulate --test simulation -- --nocapture
 
 storm: prerequisites ## Kill the operator N=200 times (SEED=…) while tokens come and go; then count what leaked: nothing
 	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane N=$${N:-200} SEED=$${SEED:-$$RANDOM} \

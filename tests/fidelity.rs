@@ -23,7 +23,7 @@ async fn the_real_api_server_meets_every_expectation() {
         tokens,
     };
     for (claim, look) in expectations::ALL {
-        println!("{claim}");
+        eprintln!("{claim}");
         look(place.clone()).await;
     }
 }

@@ -73,7 +73,7 @@ async fn live(world: &Arc<World>, life: &Arc<Life>) {
             Some(done) = process.running.next() => process.queue.finish(&done.0, done.1),
             Some(account) = process.wakes.accounts.recv() => process.queue.wake(Item::Account(account)),
             Some(account) = process.wakes.tokens.recv() => process.wake_users(&account),
-            Some(secret) = process.wakes.credentials.recv() => process.watch_credentials(secret),
+            Some(secret) = process.wakes.credentials.recv() => process.watch_credentials(&secret),
             () = at(arrival) => process.take_in(),
             () = at(due) => {}
             _ = orphans.tick() => process.wake_orphans(),
@@ -266,18 +266,17 @@ impl Process {
     }
 
     fn see_generated(&mut self, event: Event<Arc<Value>>) {
-        let event = map(event, |object| {
-            let mut secret = PartialObjectMeta::<Secret>::default();
-            secret.metadata = parse(&object["metadata"]);
-            secret
+        let event = map(event, |object| PartialObjectMeta::<Secret> {
+            metadata: parse(&object["metadata"]),
+            ..PartialObjectMeta::default()
         });
         for token in self.operator.see_secret(&event) {
             self.queue.wake(token_item(&token));
         }
     }
 
-    fn watch_credentials(&mut self, secret: (String, String)) {
-        if self.credentials.contains_key(&secret) {
+    fn watch_credentials(&mut self, secret: &(String, String)) {
+        if self.credentials.contains_key(secret) {
             return;
         }
         let scope = Scope::Secret(secret.0.clone(), secret.1.clone());
@@ -289,7 +288,7 @@ impl Process {
         let (watch, listed) = Watch::begin(&self.world, scope, &stream);
         self.credentials.insert(secret.clone(), watch);
         for event in listed {
-            self.see_credentials(&secret, &event);
+            self.see_credentials(secret, &event);
         }
     }
 
@@ -395,7 +394,7 @@ where
     ) -> Vec<ObjectRef<DeserializeGuard<K>>> {
         let mut changed = Vec::new();
         for event in events {
-            let event = map(event, |object| parse::<DeserializeGuard<K>>(object));
+            let event = map(event, parse::<DeserializeGuard<K>>);
             self.writer.apply_watcher_event(&event);
             if let Event::Apply(object) | Event::InitApply(object) = event {
                 let reference = ObjectRef::from_obj(&object);

@@ -255,7 +255,7 @@ impl World {
         let mut begin = 0;
         let mut most = 0;
         for (end, time) in times.iter().enumerate() {
-            while *time - times[begin] > hour {
+            while (*time).checked_sub(times[begin]).unwrap() > hour {
                 begin += 1;
             }
             most = most.max(end - begin + 1);

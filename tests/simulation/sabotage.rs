@@ -135,5 +135,7 @@ fn each_guard_matters() {
 /// A broken promise about tokens. That it only goes on and on would be noticed by anyone.
 fn lost_or_stolen(outcome: Outcome) -> Option<String> {
     let mut broken = outcome.broken.into_iter();
-    broken.find(|text| text.starts_with("token ") || text.contains("POST") || text.contains("written"))
+    broken.find(|text| {
+        text.starts_with("token ") || text.contains("POST") || text.contains("written")
+    })
 }

@@ -37,7 +37,9 @@ pub(crate) struct Effect {
 impl Effect {
     /// Whether it changes nothing, whatever becomes of it.
     pub(crate) fn only_reads(&self) -> bool {
-        ["GET ", "LIST "].iter().any(|verb| self.what.starts_with(verb))
+        ["GET ", "LIST "]
+            .iter()
+            .any(|verb| self.what.starts_with(verb))
     }
 
     /// The faults that make a difference to it: what only reads takes effect or not, and an event is not waited for.

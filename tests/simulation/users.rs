@@ -178,7 +178,9 @@ impl World {
     /// Whether a PlatformToken is Ready, and its status names what its Secret holds.
     pub(crate) fn is_settled(&self, name: &str) -> bool {
         let secret = self.object(Kind::Secret, name);
-        let stored = secret.as_ref().map(|secret| &secret["metadata"]["annotations"][names::TOKEN_ID]);
+        let stored = secret
+            .as_ref()
+            .map(|secret| &secret["metadata"]["annotations"][names::TOKEN_ID]);
         let stored = stored.and_then(Value::as_str);
         let named = self.token_id(name);
         self.is_ready(name) && stored.is_some() && named.as_ref().map(TokenId::as_str) == stored

@@ -972,7 +972,7 @@ fn a_revocation_whose_answer_was_lost_is_done_when_the_token_no_longer_knows_its
         step => fair_outcome(step),
     };
     assert_eq!(story(&mut snapshot, at(0), lost), ["revoke", "Unreachable"]);
-    snapshot.run = snapshot::Run::default();
+    snapshot.run = Run::default();
     let unknown = |step: &Step| match step {
         Step::Revoke { .. } => Outcome::SelfUnknown,
         step => fair_outcome(step),

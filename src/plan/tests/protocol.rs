@@ -127,7 +127,7 @@ fn a_token_whose_value_is_masked_is_waited_out_superseded_and_revoked() {
         story(&mut snapshot, at(0), masked),
         ["find_minted", "ValueUnavailable"]
     );
-    snapshot.run = snapshot::Run::default();
+    snapshot.run = Run::default();
     let opened = std::cell::RefCell::new(Vec::new());
     let steps = story(&mut snapshot, at(45), |step| {
         if let Step::Open(attempt) = step {
@@ -172,7 +172,7 @@ fn what_an_attempt_gave_up_stays_owed_after_a_restart_and_in_the_next_attempt() 
     };
     let mut snapshot = given().snapshot(at(0));
     story(&mut snapshot, at(0), none);
-    snapshot.run = snapshot::Run::default();
+    snapshot.run = Run::default();
     while let Next::Step(step) = plan(&snapshot, at(45)) {
         if let Step::Open(attempt) = &step {
             assert_eq!(attempt.given_up, [id("masked")]);
@@ -457,7 +457,7 @@ fn a_young_token_that_is_not_listed_stays_owed() {
         story(&mut snapshot, at(10), gone),
         ["recover", "ValueUnavailable"]
     );
-    snapshot.run = snapshot::Run::default();
+    snapshot.run = Run::default();
     snapshot.token.deleting = true;
     assert_eq!(revoked(&mut snapshot, at(11), fair_outcome), ["id-a"]);
 }

@@ -128,15 +128,22 @@ impl Store {
         let items: Vec<Value> = self
             .all(request.kind)
             .filter(|(key, object)| wanted(key, object))
-            .map(|(_, object)| match request.metadata_only {
-                true => metadata_of(object),
-                false => (**object).clone(),
+            .map(|(_, object)| {
+                if request.metadata_only {
+                    metadata_of(object)
+                } else {
+                    (**object).clone()
+                }
             })
             .collect();
         let metadata = json!({ "resourceVersion": self.version.to_string() });
-        let (version, kind) = match request.metadata_only {
-            true => (json!("meta.k8s.io/v1"), "PartialObjectMetadataList".into()),
-            false => (request.kind.api_version(), format!("{}List", request.kind.name())),
+        let (version, kind) = if request.metadata_only {
+            (json!("meta.k8s.io/v1"), "PartialObjectMetadataList".into())
+        } else {
+            (
+                request.kind.api_version(),
+                format!("{}List", request.kind.name()),
+            )
         };
         json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "items": items })
     }
@@ -150,12 +157,11 @@ impl Store {
     ) -> Result<Value, Refusal> {
         let mut object = object.clone();
         let kind = place.kind;
-        let name = match object["metadata"]["name"].as_str() {
-            Some(name) => name.to_owned(),
-            None => {
-                let prefix = object["metadata"]["generateName"].as_str();
-                format!("{}{:05}", prefix.unwrap_or_default(), self.made % 100_000)
-            }
+        let name = if let Some(name) = object["metadata"]["name"].as_str() {
+            name.to_owned()
+        } else {
+            let prefix = object["metadata"]["generateName"].as_str();
+            format!("{}{:05}", prefix.unwrap_or_default(), self.made % 100_000)
         };
         let key = Key {
             name,
