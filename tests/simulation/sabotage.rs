@@ -34,6 +34,14 @@ pub(crate) enum Sabotage {
 }
 
 impl Sabotage {
+    /// Those that are noticed within seconds.
+    pub(crate) const PLAIN: [Self; 4] = [
+        Self::NoCompareAndSwap,
+        Self::CreatesOverwrite,
+        Self::PostRepeated,
+        Self::StaleReads,
+    ];
+
     pub(crate) const ALL: [Self; 9] = [
         Self::NoCompareAndSwap,
         Self::CreatesOverwrite,
@@ -108,8 +116,16 @@ const SEEDS: u64 = 400;
 
 #[test]
 fn each_guard_matters() {
-    let (seeds, stories) = ((0..SEEDS).collect::<Vec<u64>>(), sweep::cases());
-    for sabotage in Sabotage::ALL {
+    // Some are noticed in one run out of thousands: they are looked for only where there is time.
+    let thorough = std::env::var_os("ALL").is_some();
+    let seeds: Vec<u64> = (0..SEEDS).collect();
+    let (calm, all) = (sweep::calm_cases(), sweep::cases());
+    let wanted = if thorough {
+        &Sabotage::ALL[..]
+    } else {
+        &Sabotage::PLAIN
+    };
+    for sabotage in wanted.iter().copied() {
         // What is red anyway shows nothing.
         let by_chance = || {
             first(&seeds, |seed| {
@@ -118,14 +134,17 @@ fn each_guard_matters() {
                 (otherwise.is_empty()).then(|| format!("SEED={seed}: {broken}"))
             })
         };
-        let by_story = || {
-            first(&stories, |case| {
+        let by_story = |stories: &[sweep::Case]| {
+            first(stories, |case| {
                 let broken = lost_or_stolen(case.run(Some(sabotage)))?;
                 let otherwise = case.run(None).broken;
                 (otherwise.is_empty()).then(|| format!("{case}: {broken}"))
             })
         };
-        match by_chance().or_else(by_story) {
+        let noticed = by_story(&calm)
+            .or_else(by_chance)
+            .or_else(|| by_story(&all));
+        match noticed {
             Some(noticed) => println!("{sabotage:?}: {noticed}"),
             None => panic!("{sabotage:?} breaks no promise: the guard or the promises are idle"),
         }

@@ -70,7 +70,8 @@ pub(crate) fn cases() -> Vec<Case> {
     cases
 }
 
-fn calm_cases() -> Vec<Case> {
+/// Every story as it is.
+pub(crate) fn calm_cases() -> Vec<Case> {
     let on = |ground| {
         scenarios::ALL.iter().map(move |scenario| Case {
             scenario,
