@@ -31,7 +31,7 @@ async fn the_double_meets_every_expectation() {
         tokens: ApiResource::erase::<PlatformToken>(&()),
     };
     for (claim, look) in expectations::ALL {
-        println!("{claim}");
+        eprintln!("{claim}");
         look(place.clone()).await;
     }
 }

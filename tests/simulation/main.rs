@@ -9,7 +9,6 @@
 //! | `network`, `fault` | the way of each request of ours, and what befalls it |
 //! | `process`, `queue`, `watches` | a process that believes it leads: what wakes it, when it looks at what |
 //! | `users` | what users, strangers and other programs do |
-//! | `limits` | what is not promised |
 //! | `promises` | what has to hold, whatever happened |
 //! | `scenarios`, `run` | the stories, and one run of one |
 //! | `sabotage` | guards that are taken away |
@@ -30,7 +29,6 @@ mod chance;
 mod expectations;
 mod fault;
 mod fidelity;
-mod limits;
 mod network;
 mod parallel;
 mod process;

@@ -62,6 +62,7 @@ impl World {
         let strangers = self.state().strangers.clone();
         let mut suspects = self.suspects();
         suspects.extend(self.repeated_unseen());
+        suspects.extend(self.masked_without_tags());
         let mut of_owner: BTreeMap<&str, BTreeSet<&TokenId>> = BTreeMap::new();
         for token in live.iter().filter(|token| !strangers.contains(&token.id)) {
             let held: Vec<&Stored> = stored
@@ -125,16 +126,24 @@ impl World {
             let owned = sandbox.model.live().filter(owned);
             owned.map(|token| token.id.clone()).collect()
         });
-        let accounts = store.all(Kind::Account);
-        let reported = accounts.filter_map(|(_, account)| {
-            let ids = account["status"]["unclaimedTokenIDs"].as_array()?;
-            Some(ids.clone())
-        });
-        reported
-            .flatten()
-            .filter_map(|id| TokenId::parse(id.as_str()?).ok())
-            .filter(|id| !has_owner.contains(id))
-            .collect()
+        let reported = |account: &Value| -> Vec<TokenId> {
+            let ids = account["status"]["unclaimedTokenIDs"].as_array();
+            let ids = ids.into_iter().flatten();
+            ids.filter_map(|id| TokenId::parse(id.as_str()?).ok())
+                .collect()
+        };
+        let mut suspects: BTreeSet<TokenId> = store
+            .all(Kind::Account)
+            .flat_map(|(_, account)| reported(account))
+            .collect();
+        if self.setup.users_change {
+            // Known limit: what was reported of one user's account is not shown while it is another's.
+            let accounts = store.changes().iter();
+            let accounts = accounts.filter(|change| change.key.kind == Kind::Account);
+            suspects.extend(accounts.flat_map(|change| reported(&change.object)));
+        }
+        suspects.retain(|id| !has_owner.contains(id));
+        suspects
     }
 
     /// Without tags, what a lost answer has made goes on where even the account was deleted that reported it.
@@ -159,6 +168,17 @@ impl World {
         let state = self.state();
         let repeated = state.posts.iter().filter(|post| post.made.len() > 1);
         repeated.flat_map(|post| post.made.clone()).collect()
+    }
+
+    /// Known limit: neither tags nor value tell whose a token is, so that one whose value was lost is left alone.
+    fn masked_without_tags(&self) -> BTreeSet<TokenId> {
+        let config = &self.setup.platform;
+        if config.dialect == Dialect::Current || !config.mask_values {
+            return BTreeSet::new();
+        }
+        let state = self.state();
+        let ours = state.posts.iter();
+        ours.flat_map(|post| post.made.clone()).collect()
     }
 
     /// Secrets that name a PlatformToken which is no more: a store came too late. Nothing goes wrong with them, and they
@@ -255,7 +275,7 @@ impl World {
         let mut begin = 0;
         let mut most = 0;
         for (end, time) in times.iter().enumerate() {
-            while (*time).checked_sub(times[begin]).unwrap() > hour {
+            while time.saturating_sub(times[begin]) > hour {
                 begin += 1;
             }
             most = most.max(end - begin + 1);

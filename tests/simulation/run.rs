@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use platform_token_operator::api::Dialect;
 use tokio::time::sleep;
 
 use super::apiserver::Kind;
@@ -91,8 +92,14 @@ async fn stays_quiet(world: &World) -> Option<String> {
     let state = world.state();
     let later = state.trace.effects().skip(before);
     let mut writes = later.filter(|effect| !effect.only_reads());
-    let counted = "PATCH status of platformaccounts";
-    let noise = writes.find(|effect| !effect.what.starts_with(counted))?;
+    // Known limit: without tags and values, what is left over looks like the work of others, which is told each time.
+    let config = &world.setup.platform;
+    let masked = config.mask_values && config.dialect == Dialect::Documented;
+    let usual = |what: &str| {
+        what.starts_with("PATCH status of platformaccounts")
+            || (masked && what.starts_with("CREATE events/apps/main-"))
+    };
+    let noise = writes.find(|effect| !usual(&effect.what))?;
     Some(format!("at rest something happened: {noise}"))
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub sabotage: Option<Sabotage>,
     /// Nobody but us makes tokens on the account.
     pub exclusive: bool,
+    /// The credentials of the account become those of another user.
+    pub users_change: bool,
 }
 
 /// What tells whose a token is: its tags, nothing, or that nobody else makes any.
@@ -72,6 +74,7 @@ impl Setup {
             lag: Duration::from_millis(50),
             sabotage: None,
             exclusive: ground == Ground::Exclusive,
+            users_change: false,
         }
     }
 }

@@ -138,12 +138,13 @@ impl Store {
             .collect();
         let metadata = json!({ "resourceVersion": self.version.to_string() });
         let (version, kind) = if request.metadata_only {
-            (json!("meta.k8s.io/v1"), "PartialObjectMetadataList".into())
-        } else {
             (
-                request.kind.api_version(),
-                format!("{}List", request.kind.name()),
+                json!("meta.k8s.io/v1"),
+                "PartialObjectMetadataList".to_owned(),
             )
+        } else {
+            let kind = format!("{}List", request.kind.name());
+            (request.kind.api_version(), kind)
         };
         json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "items": items })
     }
