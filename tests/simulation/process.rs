@@ -1,6 +1,7 @@
 //! A process that believes it leads: our own operator, woken as `controller/wiring.rs` wakes it, and its crashes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -398,7 +399,10 @@ where
             self.writer.apply_watcher_event(&event);
             if let Event::Apply(object) | Event::InitApply(object) = event {
                 let reference = ObjectRef::from_obj(&object);
-                let now = concern(&object);
+                // As kube-runtime does: an object of the same name is another one.
+                let mut hasher = DefaultHasher::new();
+                (concern(&object), &object.meta().uid).hash(&mut hasher);
+                let now = hasher.finish();
                 if self.concerns.insert(reference.clone(), now) != Some(now) {
                     changed.push(reference);
                 }
