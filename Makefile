@@ -16,7 +16,7 @@ scripts := $(wildcard hack/*) .ci/run
 # As hack/control-plane builds it, so that vet and build share their cache.
 go := CGO_ENABLED=0 GOFLAGS=-mod=readonly go
 
-.PHONY: help demo up down test simulate storm mutants check check-rust check-deny check-crds check-go check-scripts bench image crds fmt clean prerequisites
+.PHONY: help demo up down test simulate storm model mutants check check-rust check-deny check-crds check-go check-scripts bench image crds fmt clean prerequisites
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ check-go: prerequisites
 
 check-scripts:
 	@for script in $(scripts); do bash -n "$$script"; done
+
+model: prerequisites ## Walk through small worlds completely with the rules that ship (minutes)
+	cargo test --locked --profile simulate --test model -- --include-ignored --nocapture --test-threads=1
 
 mutants: $(tools)/cargo-mutants-$(cargo_mutants) ## Which changes to the rules in src/plan no unit test notices (an hour)
 	$(tools)/bin/cargo-mutants mutants --file 'src/plan/*.rs' --output target --no-shuffle --timeout 60 -- --lib plan::

@@ -1,0 +1,476 @@
+//! The canonical form of a state: names are counted anew, and what nobody can tell apart is the same.
+//!
+//! Two states that differ only in how often something happened before have one canonical form, so the walk is finite.
+
+use std::hash::{Hash, Hasher};
+
+use platform_token_operator::api::Dialect;
+
+use crate::world::{
+    Answer, At, Attempt, Facts, Fate, GROUP, Issued, Leftover, Memory, Mind, Next, PlatformToken,
+    Recovery, Run, State, World,
+};
+
+/// What a number in a state names.
+#[derive(Clone, Copy, PartialEq)]
+enum Name {
+    /// An upstream token.
+    Token,
+    /// One that is only remembered: it matters if something else names it.
+    Remembered,
+    Attempt,
+    /// An attempt that is only remembered.
+    Sent,
+    /// The number of an attempt of this group.
+    Number(u8),
+    /// The resourceVersion of a PlatformToken.
+    TokenVersion(usize),
+    /// The resourceVersion of the Secret of this name.
+    SecretVersion(usize),
+}
+
+/// How many ticks are told apart, by what became of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caps {
+    /// As long as its POST may be sent.
+    pub unsent: u8,
+    /// Until it may be given up.
+    pub unknown: u8,
+    /// Until nothing rests any more on a proof of the PlatformToken.
+    pub proven: u8,
+}
+
+impl Caps {
+    /// How old an attempt of this fate gets.
+    pub(crate) fn of(self, fate: &Fate, awaits_post: bool) -> u8 {
+        match fate {
+            Fate::Unsent if !awaits_post => self.unsent,
+            Fate::Unsent | Fate::Unknown { .. } | Fate::Withheld(_) => self.unknown,
+            Fate::Void | Fate::Minted(_) => 0,
+        }
+    }
+}
+
+/// Gives a state its canonical form. Whether the two processes changed places: where nothing tells them apart, which of
+/// them is which makes no difference.
+pub(crate) fn canonical(state: &mut State, world: &World, caps: Caps) -> bool {
+    forget(state, world, caps);
+    let (mut tokens, mut attempts) = (Used::default(), Used::default());
+    each(state, &mut |name, n| match name {
+        Name::Token => tokens.note(*n),
+        Name::Attempt => attempts.note(*n),
+        _ => {}
+    });
+    state.upstream.retain_mut(|up| {
+        if !up.live {
+            (up.attempt, up.used, up.settled) = (None, false, true);
+        }
+        up.live || tokens.has(up.token)
+    });
+    for up in &state.upstream {
+        tokens.note(up.token);
+        up.attempt
+            .into_iter()
+            .for_each(|attempt| attempts.note(attempt));
+    }
+    state.sent.retain(|id| attempts.has(*id));
+    let upstream = &state.upstream;
+    let lives = |token: &u8| upstream.iter().any(|up| up.live && up.token == *token);
+    state.suspects.retain(lives);
+    for mind in state
+        .processes
+        .iter_mut()
+        .flat_map(|process| &mut process.minds)
+    {
+        let memory = &mut mind.memory;
+        memory.revoked.retain(|token| tokens.has(*token));
+        memory.self_refused.retain(|token| tokens.has(*token));
+        memory.revoke_unknown.retain(|token| tokens.has(*token));
+    }
+    let (mut numbers, mut versions) = ([Used::default(); 3], [Used::default(); 2]);
+    each(state, &mut |name, n| match name {
+        Name::Number(group) => numbers[usize::from(group)].note(*n),
+        Name::SecretVersion(secret) => versions[secret].note(*n),
+        _ => {}
+    });
+    let live = state
+        .tokens
+        .each_ref()
+        .map(|token| token.as_ref().map(|token| token.version));
+    each(state, &mut |name, n| {
+        *n = match name {
+            Name::Token | Name::Remembered => tokens.in_group(*n),
+            Name::Attempt | Name::Sent => attempts.in_group(*n),
+            Name::Number(group) => numbers[usize::from(group)].rank(*n),
+            Name::TokenVersion(token) => u8::from(live[token] == Some(*n)),
+            Name::SecretVersion(secret) => versions[secret].rank(*n),
+        };
+    });
+    state.sent.sort_unstable();
+    state.suspects.sort_unstable();
+    state.next = Next {
+        upstream: [0, 1, 2].map(|group| tokens.of_group(group)),
+        attempt: [0, 1].map(|group| attempts.of_group(group)),
+        token_version: [2, 2],
+        secret_version: versions.map(|used| used.rank(u8::MAX >> 1) + 1),
+    };
+    let swap = state.processes.len() == 2 && !world.stale && order(state, 1) < order(state, 0);
+    if swap {
+        state.swap_processes();
+    }
+    swap
+}
+
+/// Any order will do, as long as it does not depend on who is who.
+fn order(state: &State, p: usize) -> u128 {
+    let awaits = [0, 1].map(|i| state.awaits_post(p, i));
+    digest(&(&state.processes[p], awaits))
+}
+
+/// What cannot matter any more.
+fn forget(state: &mut State, world: &World, caps: Caps) {
+    for p in 0..state.processes.len() {
+        for i in 0..2 {
+            let waits = state.awaits_post(p, i);
+            let process = &mut state.processes[p];
+            let live = &state.tokens[i];
+            let seen = process
+                .cache
+                .as_ref()
+                .map_or(live, |cache| &cache.tokens[i]);
+            let mind = &mut process.minds[i];
+            if mind.run.is_none() && live.is_none() && seen.is_none() {
+                *mind = Mind::default();
+                continue;
+            }
+            let read = mind
+                .run
+                .as_ref()
+                .map_or(seen.as_ref(), |run| Some(&run.token));
+            let closed = is_closed(&mind.memory, read);
+            if let Some(open) = &mut mind.memory.attempt {
+                open.age = open.age.min(caps.of(&open.fate, waits));
+                if closed {
+                    open.age = 0;
+                    if let Fate::Unknown { searched } = &mut open.fate {
+                        *searched = None;
+                    }
+                }
+            }
+            match &mut mind.run {
+                Some(run) => run.proven = run.proven.filter(|age| *age < caps.proven),
+                // Each run begins with what the last stock showed.
+                None => mind.memory.leftovers.clear(),
+            }
+        }
+    }
+    for up in &mut state.upstream {
+        up.settled |= world.dialect == Dialect::Documented;
+    }
+}
+
+/// Whether the attempt that a process remembers is closed for good: numbers only grow.
+pub(crate) fn is_closed(memory: &Memory, read: Option<&PlatformToken>) -> bool {
+    let stored = read.and_then(|token| token.status.issued);
+    let newest = stored
+        .into_iter()
+        .chain(memory.issued)
+        .map(|issued| issued.at.number)
+        .max();
+    memory.attempt.as_ref().map(|open| open.attempt.at.number) <= newest
+}
+
+/// Which of up to 128 numbers are used.
+#[derive(Clone, Copy, Default)]
+struct Used(u128);
+
+impl Used {
+    fn note(&mut self, n: u8) {
+        self.0 |= 1 << n;
+    }
+
+    fn has(self, n: u8) -> bool {
+        self.0 & (1 << n) != 0
+    }
+
+    /// Its place among the used numbers, from 1.
+    fn rank(self, n: u8) -> u8 {
+        (self.0 & (u128::MAX >> (127 - n))).count_ones() as u8
+    }
+
+    /// Its group, and its place there from 0.
+    fn in_group(self, n: u8) -> u8 {
+        let first = n / GROUP * GROUP;
+        first + (self.0 >> first & ((1 << (n - first)) - 1)).count_ones() as u8
+    }
+
+    /// How many of a group are used.
+    fn of_group(self, group: u8) -> u8 {
+        (self.0 >> (group * GROUP) & ((1 << GROUP) - 1)).count_ones() as u8
+    }
+}
+
+/// Shows every number that names something, and lets it be changed.
+fn each(state: &mut State, see: &mut impl FnMut(Name, &mut u8)) {
+    for (i, token) in state.tokens.iter_mut().enumerate() {
+        if let Some(token) = token {
+            each_of_token(i, token, see);
+        }
+    }
+    for (name, secret) in state.secrets.iter_mut().enumerate() {
+        if let Some(secret) = secret {
+            see(Name::SecretVersion(name), &mut secret.version);
+            each_of_issued(&mut secret.issued, see);
+            each_of_tokens(&mut secret.given_up, see);
+        }
+    }
+    for token in &mut state.suspects {
+        see(Name::Remembered, token);
+    }
+    for up in &mut state.upstream {
+        see(Name::Remembered, &mut up.token);
+        if let Some(attempt) = &mut up.attempt {
+            see(Name::Sent, attempt);
+        }
+    }
+    for post in &mut state.posts {
+        see(Name::Attempt, &mut post.attempt);
+    }
+    for sent in &mut state.sent {
+        see(Name::Sent, sent);
+    }
+    for process in &mut state.processes {
+        for (i, mind) in process.minds.iter_mut().enumerate() {
+            each_of_mind(i, mind, see);
+        }
+        for leftovers in &mut process.leftovers {
+            each_of_leftovers(leftovers, see);
+        }
+        if let Some(cache) = &mut process.cache {
+            for (i, token) in cache.tokens.iter_mut().enumerate() {
+                if let Some(token) = token {
+                    each_of_token(i, token, see);
+                }
+            }
+            for (name, secret) in cache.secrets.iter_mut().enumerate() {
+                if let Some(indexed) = secret {
+                    see(Name::SecretVersion(name), &mut indexed.version);
+                    see(Name::Token, &mut indexed.token);
+                }
+            }
+        }
+    }
+}
+
+fn each_of_token(i: usize, token: &mut PlatformToken, see: &mut impl FnMut(Name, &mut u8)) {
+    see(Name::TokenVersion(i), &mut token.version);
+    if let Some(attempt) = &mut token.attempt {
+        each_of_attempt(attempt, see);
+    }
+    let status = &mut token.status;
+    if let Some(issued) = &mut status.issued {
+        each_of_issued(issued, see);
+    }
+    if let (Some(name), Some(version)) = (status.secret, &mut status.secret_version) {
+        see(Name::SecretVersion(name.into()), version);
+    }
+}
+
+fn each_of_tokens(tokens: &mut [u8], see: &mut impl FnMut(Name, &mut u8)) {
+    for token in tokens {
+        see(Name::Token, token);
+    }
+}
+
+fn each_of_leftovers(leftovers: &mut [Leftover], see: &mut impl FnMut(Name, &mut u8)) {
+    for leftover in leftovers {
+        see(Name::Token, &mut leftover.token);
+        see(Name::Attempt, &mut leftover.attempt);
+    }
+}
+
+fn each_of_at(at: &mut At, see: &mut impl FnMut(Name, &mut u8)) {
+    see(Name::Number(at.id / GROUP), &mut at.number);
+    see(Name::Attempt, &mut at.id);
+}
+
+fn each_of_attempt(attempt: &mut Attempt, see: &mut impl FnMut(Name, &mut u8)) {
+    each_of_at(&mut attempt.at, see);
+    each_of_tokens(&mut attempt.given_up, see);
+}
+
+fn each_of_issued(issued: &mut Issued, see: &mut impl FnMut(Name, &mut u8)) {
+    each_of_at(&mut issued.at, see);
+    see(Name::Token, &mut issued.token);
+}
+
+fn each_of_mind(i: usize, mind: &mut Mind, see: &mut impl FnMut(Name, &mut u8)) {
+    each_of_memory(&mut mind.memory, see);
+    if let Some(run) = &mut mind.run {
+        each_of_run(i, run, see);
+    }
+}
+
+fn each_of_memory(memory: &mut Memory, see: &mut impl FnMut(Name, &mut u8)) {
+    let Memory {
+        attempt,
+        surplus,
+        leftovers,
+        issued,
+        held,
+        verified,
+        revoked,
+        self_refused,
+        revoke_unknown,
+        lost: _,
+    } = memory;
+    if let Some(open) = attempt {
+        each_of_attempt(&mut open.attempt, see);
+        match &mut open.fate {
+            Fate::Minted(token) => see(Name::Token, token),
+            Fate::Withheld(tokens) => each_of_tokens(tokens, see),
+            Fate::Unsent | Fate::Void | Fate::Unknown { .. } => {}
+        }
+        each_of_tokens(&mut open.others, see);
+    }
+    for debt in surplus {
+        see(Name::Token, &mut debt.token);
+    }
+    each_of_leftovers(leftovers, see);
+    if let Some(issued) = issued {
+        each_of_issued(issued, see);
+    }
+    if let Some(token) = held {
+        see(Name::Token, token);
+    }
+    if let Some((token, name, version)) = verified {
+        see(Name::Token, token);
+        see(Name::SecretVersion((*name).into()), version);
+    }
+    for set in [revoked, self_refused, revoke_unknown] {
+        for token in set {
+            see(Name::Remembered, token);
+        }
+    }
+}
+
+fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
+    let Run {
+        token,
+        secrets,
+        proven: _,
+        gone: _,
+        permitted: _,
+        writable: _,
+        stored: _,
+        stale: _,
+        recovery,
+        trouble: _,
+        answer,
+        removing,
+    } = run;
+    each_of_token(i, token, see);
+    for (name, facts) in secrets.iter_mut().enumerate() {
+        if let Some(facts) = facts {
+            each_of_facts(name, facts, see);
+        }
+    }
+    if let Some(Recovery::Value(token)) = recovery {
+        see(Name::Token, token);
+    }
+    if let Some((answer, _)) = answer {
+        each_of_answer(i, answer, see);
+    }
+    if let Some((name, version)) = removing {
+        see(Name::SecretVersion((*name).into()), version);
+    }
+}
+
+fn each_of_facts(name: usize, facts: &mut Facts, see: &mut impl FnMut(Name, &mut u8)) {
+    match facts {
+        Facts::Unread(Some(version)) | Facts::Foreign(Some(version)) => {
+            see(Name::SecretVersion(name), version);
+        }
+        Facts::Unread(None) | Facts::Absent | Facts::Foreign(None) => {}
+        Facts::Own(own) => {
+            see(Name::SecretVersion(name), &mut own.version);
+            if let Some(issued) = &mut own.issued {
+                each_of_issued(issued, see);
+            }
+            each_of_tokens(&mut own.given_up, see);
+            if let Some(token) = &mut own.value {
+                see(Name::Token, token);
+            }
+        }
+    }
+}
+
+/// Only the answers that can take their time: those that are folded at once never stand in a state.
+fn each_of_answer(i: usize, answer: &mut Answer, see: &mut impl FnMut(Name, &mut u8)) {
+    match answer {
+        Answer::Opened(attempt, version) => {
+            each_of_attempt(attempt, see);
+            see(Name::TokenVersion(i), version);
+        }
+        Answer::Found { kept, others } => {
+            see(Name::Token, kept);
+            each_of_tokens(others, see);
+        }
+        Answer::MintedWithheld(tokens) | Answer::Suspects(tokens) => each_of_tokens(tokens, see),
+        _ => {}
+    }
+}
+
+/// 128 bits of anything that can be hashed. Two states of a walk with the same 128 bits are taken for one: among 10^8
+/// states, the chance that any two differ and collide is below 10^-22.
+pub(crate) fn digest(what: &impl Hash) -> u128 {
+    let mut bytes = Bytes(Vec::with_capacity(256));
+    what.hash(&mut bytes);
+    let (mut a, mut b) = (0x243f_6a88_85a3_08d3_u64, 0x1319_8a2e_0370_7344_u64);
+    let mut take = |word: u64| {
+        a = mix(a ^ word, 0xa076_1d64_78bd_642f);
+        b = mix(
+            b.rotate_left(29) ^ word ^ 0xe703_7ed1_a0b4_28db,
+            0x8ebc_6af0_9c88_c6e3,
+        ) ^ a;
+    };
+    let mut words = bytes.0.chunks_exact(8);
+    for word in &mut words {
+        take(u64::from_le_bytes(word.try_into().unwrap_or_default()));
+    }
+    for byte in words.remainder() {
+        take(u64::from(*byte));
+    }
+    take(bytes.0.len() as u64);
+    (u128::from(a) << 64) | u128::from(b)
+}
+
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// Collects what is hashed. Lengths and variants are small numbers here.
+struct Bytes(Vec<u8>);
+
+impl Hasher for Bytes {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.0.push(n);
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.0.push(n as u8);
+    }
+
+    fn write_isize(&mut self, n: isize) {
+        self.0.push(n as u8);
+    }
+
+    fn finish(&self) -> u64 {
+        unreachable!("the bytes are digested")
+    }
+}

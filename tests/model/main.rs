@@ -1,0 +1,100 @@
+//! A model check: small worlds, walked through completely with the rules that ship. Every interleaving of reads, effects,
+//! crashes and processes is taken, by the shortest way first; a claim that breaks is told as a story.
+//!
+//! | file | thought |
+//! |---|---|
+//! | `world`, `worlds` | what a world holds; the worlds that are walked through |
+//! | `scene`, `effect` | what can happen next; what each step does to the world |
+//! | `rules`, `names` | the real `plan`, `fold` and `report`, asked about small numbers |
+//! | `canon` | states that nobody can tell apart are one |
+//! | `search`, `claims`, `story` | the walk, what has to hold, and how it broke |
+//! | `guards` | what each guard is there for: without it a claim breaks |
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test owns its time, says with a panic what does not hold, and prints what it measured"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::unchecked_time_subtraction,
+    clippy::struct_excessive_bools,
+    clippy::large_enum_variant,
+    reason = "numbers are small here, and a state is one flat record"
+)]
+#![expect(
+    clippy::too_many_lines,
+    clippy::similar_names,
+    clippy::format_push_string,
+    clippy::bool_to_int_with_if,
+    clippy::needless_pass_by_value,
+    reason = "one arm for each step and move; told once"
+)]
+
+mod canon;
+mod claims;
+mod effect;
+mod guards;
+mod names;
+mod rules;
+mod scene;
+mod search;
+mod story;
+mod world;
+mod worlds;
+
+use search::walk;
+use story::story;
+use world::World;
+
+fn report(world: &World) -> bool {
+    let walk = walk(world);
+    println!(
+        "{:40} {:?} {} states, {} moves, depth {}, {:.1} s",
+        world.name,
+        world.dialect,
+        walk.states,
+        walk.moves,
+        walk.depth,
+        walk.took.as_secs_f64()
+    );
+    if let Some((claim, way)) = &walk.broken {
+        println!("{}", story(world, *claim, way));
+    }
+    walk.broken.is_none()
+}
+
+#[test]
+fn in_small_worlds_every_claim_holds() {
+    assert_hold(&worlds::small());
+}
+
+/// `make model`: minutes, in the profile `simulate`.
+#[test]
+#[ignore = "make model"]
+fn in_large_worlds_every_claim_holds() {
+    assert_hold(&worlds::large());
+}
+
+#[test]
+fn each_guard_matters() {
+    for (world, claim) in worlds::sabotaged() {
+        let walk = walk(&world);
+        let (broken, way) = walk.broken.expect("a guard that nothing needs");
+        println!(
+            "Without {:?}. {}",
+            world.without,
+            story(&world, broken, &way)
+        );
+        assert_eq!(broken, claim, "without {:?}", world.without);
+    }
+}
+
+fn assert_hold(worlds: &[World]) {
+    let broken = worlds.iter().filter(|world| !report(world)).count();
+    assert_eq!(broken, 0, "worlds in which a claim is broken");
+}

@@ -1,0 +1,173 @@
+//! The worlds that are walked through. What two PlatformTokens share, and only that, is walked through with both: apart
+//! from an account's list, whose rows bear their tags, PlatformTokens meet only where they want the same Secret.
+
+use platform_token_operator::api::Dialect;
+
+use crate::claims::Claim;
+use crate::guards::Guard;
+use crate::world::{Faults, World};
+
+/// Both dialects of a world.
+fn both(world: &World) -> [World; 2] {
+    [Dialect::Current, Dialect::Documented].map(|dialect| World {
+        dialect,
+        ..world.clone()
+    })
+}
+
+fn faults(crashes: u8, lost: u8) -> Faults {
+    Faults {
+        crashes,
+        lost,
+        ..World::CALM.faults
+    }
+}
+
+/// Walked through by every `cargo test`.
+pub(crate) fn small() -> Vec<World> {
+    let one = World {
+        name: "one process, a deletion, a crash, a lost answer",
+        deleted: Some(0),
+        faults: faults(1, 1),
+        ..World::CALM
+    };
+    let two = World {
+        name: "two processes",
+        processes: 2,
+        ..World::CALM
+    };
+    let neighbours = World {
+        name: "two PlatformTokens, one is deleted",
+        tokens: 2,
+        deleted: Some(1),
+        ..World::CALM
+    };
+    let slow = World {
+        name: "slow answers",
+        slow: true,
+        tick: 5,
+        ..one.clone()
+    };
+    let mut worlds: Vec<World> = [one, neighbours, slow].iter().flat_map(both).collect();
+    worlds.push(two);
+    worlds
+}
+
+/// Walked through by `make model`.
+pub(crate) fn large() -> Vec<World> {
+    let deleted = World {
+        deleted: Some(0),
+        ..World::CALM
+    };
+    let mut worlds: Vec<World> = [
+        World {
+            name: "one process, two crashes, a lost answer",
+            faults: faults(2, 1),
+            ..deleted.clone()
+        },
+        World {
+            name: "two PlatformTokens, two crashes, a lost answer",
+            tokens: 2,
+            deleted: Some(1),
+            faults: faults(2, 1),
+            ..World::CALM
+        },
+        World {
+            name: "two rivals for one Secret",
+            tokens: 2,
+            deleted: Some(1),
+            rivals: true,
+            faults: faults(1, 1),
+            ..World::CALM
+        },
+    ]
+    .iter()
+    .flat_map(both)
+    .collect();
+    let tagged = [
+        World {
+            name: "two processes, two crashes",
+            processes: 2,
+            faults: faults(2, 0),
+            ..World::CALM
+        },
+        World {
+            name: "two processes, one with a stale cache",
+            processes: 2,
+            stale: true,
+            ..World::CALM
+        },
+        World {
+            name: "two processes, a deletion, a crash, a lost answer",
+            processes: 2,
+            faults: faults(1, 1),
+            ..deleted.clone()
+        },
+        World {
+            name: "a proxy that repeats a POST, a refusal",
+            faults: Faults {
+                repeated: 1,
+                refused: 1,
+                ..faults(1, 1)
+            },
+            ..deleted.clone()
+        },
+        World {
+            name: "masked values",
+            masked: true,
+            faults: faults(2, 1),
+            ..deleted
+        },
+    ];
+    worlds.extend(tagged);
+    worlds
+}
+
+/// For each guard, a world that needs it, and what breaks there without it.
+pub(crate) fn sabotaged() -> Vec<(World, Claim)> {
+    let two = World {
+        processes: 2,
+        ..World::CALM
+    };
+    let deleted = World {
+        deleted: Some(0),
+        ..World::CALM
+    };
+    let rivals = World {
+        tokens: 2,
+        rivals: true,
+        ..World::CALM
+    };
+    let lost = World {
+        faults: faults(0, 1),
+        ..World::CALM
+    };
+    let crash = World {
+        faults: faults(1, 0),
+        ..deleted.clone()
+    };
+    let stale = World {
+        stale: true,
+        ..deleted.clone()
+    };
+    [
+        (Guard::CompareAndSwap, two, Claim::Stays),
+        (Guard::CreateOnly, rivals, Claim::NothingLost),
+        (Guard::OnePost, lost, Claim::OnePost),
+        (
+            Guard::FinalizerFirst,
+            deleted.clone(),
+            Claim::HeldBeforePost,
+        ),
+        (Guard::LiveRead, stale, Claim::Comes),
+        (Guard::WaitForPosts, crash.clone(), Claim::NothingLost),
+        (Guard::Search, crash, Claim::NothingLost),
+        (Guard::Verify, World::CALM, Claim::ReadyAnswered),
+        (Guard::RevokeFirst, deleted, Claim::NothingLost),
+    ]
+    .map(|(guard, world, claim)| {
+        let without = Some(guard);
+        (World { without, ..world }, claim)
+    })
+    .into()
+}
