@@ -97,10 +97,21 @@ fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
             },
         })
     });
+    let remembered = s.memory.issued.clone().map(|issued| Debt {
+        value: s.value_of(&issued.hash),
+        token_id: issued.token_id,
+        base_url: issued.base_url,
+        user_id: Some(issued.user_id),
+        hash: Some(issued.hash),
+        evidence: Evidence::Recorded {
+            before: issued.issued_at,
+        },
+    });
     let made = s.memory.attempt.iter().flat_map(OpenAttempt::debts);
     issued
         .into_iter()
         .chain(stored)
+        .chain(remembered)
         .chain(made)
         .chain(s.memory.surplus.iter().cloned())
         .chain(given_up(s))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::debts::LISTED_WITHIN;
 use super::memory::{Fate, OpenAttempt};
 use super::snapshot::Snapshot;
+use super::step::bound;
 use super::{
     AccountFacts, Moment, Note, Outcome, OwnSecret, Recovery, RevokeWith, SecretFacts, Step,
     Trouble,
@@ -31,6 +32,7 @@ impl Snapshot {
                     self.forget_stored(own);
                 }
                 self.secrets.insert(name, facts);
+                self.remember_present();
             }
             (Step::Hold(attempt), Outcome::Held { resource_version }) => {
                 self.hold(resource_version, now);
@@ -87,6 +89,7 @@ impl Snapshot {
             }
             (Step::LiftFinalizer, Outcome::Lifted) => {
                 self.token.finalizers.retain(|f| f != names::FINALIZER);
+                self.run.gone = true;
             }
             (step, outcome) => self.fold_mismatch(&step, &outcome),
         }
@@ -125,18 +128,35 @@ impl Snapshot {
                 self.decide_fate(Fate::Unknown { searched: None });
                 self.note_warning(Reason::CreateOutcomeUnknown, trouble.message);
             }
-            (Step::FindMinted(_), Outcome::NoneMinted) => {
-                self.decide_fate(Fate::Unknown {
-                    searched: Some(now.elapsed),
-                });
-            }
+            (Step::FindMinted(_), Outcome::NoneMinted) => self.found_none(now),
             (Step::FindMinted(attempt), Outcome::Suspects(ids)) => {
-                self.decide_fate(Fate::Unknown {
-                    searched: Some(now.elapsed),
-                });
+                self.found_none(now);
                 self.note_suspects(&attempt, &ids);
             }
             (step, outcome) => self.fold_mismatch(&step, &outcome),
+        }
+    }
+
+    /// A search found no token of the attempt. It may have been stored since the Secrets were read.
+    fn found_none(&mut self, now: Moment) {
+        self.decide_fate(Fate::Unknown {
+            searched: Some(now.elapsed),
+        });
+        for facts in self.secrets.values_mut() {
+            *facts = SecretFacts::Unread {
+                resource_version: None,
+            };
+        }
+    }
+
+    /// What a Secret proves to be the present token is remembered: the Secret may go before the status says so.
+    fn remember_present(&mut self) {
+        let proven = |issued: &Issued| {
+            let mut own = self.own_secrets();
+            own.any(|(_, own)| bound(own.value.as_ref(), &issued.hash).is_some())
+        };
+        if let Some(present) = self.present().filter(proven) {
+            self.memory.issued = Some(present);
         }
     }
 
@@ -265,11 +285,17 @@ impl Snapshot {
                 self.forget_stored(&own);
                 self.secrets.insert(name, SecretFacts::Own(Box::new(own)));
             }
-            (Step::Remove { name, .. }, Outcome::SecretGone) => {
-                self.secrets.insert(name, SecretFacts::Absent);
+            (Step::Remove { name, .. }, Outcome::SecretDeleting(version)) => {
+                if let Some(SecretFacts::Own(own)) = self.secrets.get_mut(&name) {
+                    own.version = version;
+                    own.deleting = true;
+                }
             }
-            (Step::Release { name, .. }, Outcome::SecretGone) => {
-                if let Some(SecretFacts::Own(own)) = self.secrets.insert(name, SecretFacts::Absent)
+            (Step::Remove { name, .. } | Step::Release { name, .. }, Outcome::SecretGone) => {
+                let wanted = name == self.token.secret_name;
+                let former = self.secrets.insert(name, SecretFacts::Absent);
+                if let Some(SecretFacts::Own(own)) = former
+                    && wanted
                     && own.value.is_some()
                 {
                     self.memory.held = own.value;

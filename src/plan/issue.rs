@@ -46,7 +46,7 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
         return Ok(Some(step));
     }
     if let SecretFacts::Foreign { whose, .. } = s.wanted() {
-        return Err(foreign_secret(&s.token.secret_name, whose));
+        return yield_to(s, whose, now);
     }
     match (s.open_attempt(), s.present()) {
         (Some(open), _) => finish(s, open, now),
@@ -93,8 +93,22 @@ pub(super) fn read_secrets(s: &Snapshot) -> Option<Step> {
     })
 }
 
-fn foreign_secret(name: &str, whose: &str) -> Halt {
-    Trouble::stalled(Reason::SecretNotWritable, format!("Secret {name} {whose}")).into()
+/// The wanted Secret is somebody else's. What an attempt made for it meanwhile is of no use to anyone.
+fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
+    if let Some(open) = s.open_attempt() {
+        if let Fate::Unknown { searched } = open.fate
+            && let Some(step) = find_out(s, open, searched, now)?
+        {
+            return Ok(Some(step));
+        }
+        let made: Vec<TokenId> = open.debts().into_iter().map(|debt| debt.token_id).collect();
+        let mut owed = debts(s).into_iter();
+        if let Some(debt) = owed.find(|debt| made.contains(&debt.token_id)) {
+            return revoke(s, debt);
+        }
+    }
+    let text = format!("Secret {} {whose}", s.token.secret_name);
+    Err(Trouble::stalled(Reason::SecretNotWritable, text).into())
 }
 
 /// No token yet, or none any more: prove that the Secret can be written, then open an attempt.

@@ -104,10 +104,15 @@ fn tidy(s: &Snapshot, now: Moment) -> Plan {
     if let Some(step) = strike(s) {
         return Ok(Some(step));
     }
-    Ok(s.strays().next().map(|(name, stray)| Step::Remove {
-        name: name.clone(),
-        version: stray.version.clone(),
-    }))
+    let step = |(name, stray): (&String, &OwnSecret)| {
+        let (name, version) = (name.clone(), stray.version.clone());
+        match (stray.deleting, stray.held) {
+            (false, _) => Some(Step::Remove { name, version }),
+            (true, true) => Some(Step::Release { name, version }),
+            (true, false) => None,
+        }
+    };
+    Ok(s.strays().find_map(step))
 }
 
 /// What was given up is paid: a deletion must not ask for it again when the account is gone.

@@ -17,7 +17,7 @@ pub struct Memory {
     pub surplus: Vec<Debt>,
     /// What the account's last stock showed of this PlatformToken beside what it names.
     pub leftovers: Vec<Leftover>,
-    /// The token that this process stored last: the status may not say so yet.
+    /// The token that a Secret was last seen to hold: the status may not say so yet.
     pub issued: Option<Issued>,
     /// A value that no Secret holds at the moment.
     pub held: Option<TokenValue>,

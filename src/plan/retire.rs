@@ -1,5 +1,6 @@
-//! The rules of a PlatformToken that is being deleted, or is gone already: revoke every token that it owes, then let go,
-//! in this order: the tokens, the Secrets, the PlatformToken.
+//! The rules of a PlatformToken that is being deleted, or is gone already: revoke every token that it owes, then let go.
+//! Its Secrets are deleted before it goes, and lose our finalizer after it: whatever is left by a crash between the two
+//! still holds the value that revokes itself, and needs no account.
 
 use super::debts::{debts, revoke};
 use super::issue::{find_out, read_secrets};
@@ -30,9 +31,19 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if let Some(step) = let_go(s) {
         return Ok(Some(step));
     }
-    if let Some((name, own)) = s.own_secrets().next() {
+    let mut secrets = s.own_secrets();
+    if let Some((name, own)) = secrets.find(|(_, own)| !own.deleting) {
         let (name, version) = (name.clone(), own.version.clone());
         return Ok(Some(Step::Remove { name, version }));
     }
-    Ok((!s.run.gone).then_some(Step::LiftFinalizer))
+    if !s.run.gone {
+        return Ok(Some(Step::LiftFinalizer));
+    }
+    let mut secrets = s.own_secrets();
+    Ok(secrets
+        .find(|(_, own)| own.held)
+        .map(|(name, own)| Step::Release {
+            name: name.clone(),
+            version: own.version.clone(),
+        }))
 }

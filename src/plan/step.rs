@@ -63,7 +63,7 @@ pub enum Step {
         /// Exactly this one.
         version: Version,
     },
-    /// Delete a Secret, then lift our finalizer from it.
+    /// Delete a Secret; our finalizer keeps it.
     Remove {
         /// Its name.
         name: String,
@@ -189,6 +189,8 @@ pub enum Outcome {
     Stored(Version),
     /// The value answered.
     Verified,
+    /// The Secret is marked as deleting, and is this one now.
+    SecretDeleting(Version),
     /// The Secret is gone, or no concern of ours any more.
     SecretGone,
     /// The token is revoked, or was already.

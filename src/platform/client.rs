@@ -241,7 +241,7 @@ impl Client {
         let response = self
             .send(Method::Delete, format!("{TOKENS}{id}/"), None, DEADLINE)
             .await?;
-        wire::success(&response, &self.credential, self.clock.now().wall)
+        wire::deleted(&response, &self.credential, self.clock.now().wall)
     }
 
     async fn get(&self, target: String) -> Result<Response, Error> {

@@ -104,13 +104,26 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(
     })
 }
 
-/// Accepts any 2xx, or says what the failure means.
-/// No message shows the credential that asked, even where the answer quotes it.
-pub(super) fn success(
+/// Reads the answer to a DELETE: none, or JSON. A proxy's page says nothing of what became of the token.
+pub(super) fn deleted(
     response: &Response,
     asked_by: &Credential,
     now: Timestamp,
 ) -> Result<(), Error> {
+    success(response, asked_by, now)?;
+    if response.body.is_empty() || serde_json::from_slice::<Value>(&response.body).is_ok() {
+        return Ok(());
+    }
+    Err(Error::Broken(format!(
+        "{} with {}",
+        response.status,
+        foreign_detail(response)
+    )))
+}
+
+/// Accepts any 2xx, or says what the failure means.
+/// No message shows the credential that asked, even where the answer quotes it.
+fn success(response: &Response, asked_by: &Credential, now: Timestamp) -> Result<(), Error> {
     let status = response.status;
     if (200..300).contains(&status) {
         return Ok(());

@@ -94,6 +94,22 @@ async fn each_status_says_what_may_be_done_next() {
 }
 
 #[tokio::test]
+async fn a_page_of_a_proxy_does_not_say_that_a_token_is_revoked() {
+    for way in WAYS {
+        let platform = Platform::new(way, Config::default()).await;
+        let client = platform.client();
+        let row = post(&client).await.unwrap();
+        let page = garbage(200, "<html>welcome</html>");
+        platform.once(Verb::Delete, Route::Token, page);
+        let deleted = client.delete(&row.id).await.unwrap_err();
+        assert_eq!(platform.class(&deleted), "broken", "{way:?}");
+        assert!(!deleted.is_definite(), "{way:?}");
+        platform.once(Verb::Delete, Route::Token, garbage(200, "{}"));
+        client.delete(&row.id).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_post_is_sent_once_whatever_becomes_of_it() {
     let failing = |when, status| Fault::Status {
         when,

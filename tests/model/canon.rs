@@ -367,7 +367,6 @@ fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
         recovery,
         trouble: _,
         answer,
-        removing,
     } = run;
     each_of_token(i, token, see);
     for (name, facts) in secrets.iter_mut().enumerate() {
@@ -380,9 +379,6 @@ fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
     }
     if let Some((answer, _)) = answer {
         each_of_answer(i, answer, see);
-    }
-    if let Some((name, version)) = removing {
-        see(Name::SecretVersion((*name).into()), version);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use platform_token_operator::api::{Dialect, Reason};
 
 use crate::scene::Scene;
-use crate::world::{State, Told, World};
+use crate::world::{Secret, State, Told, World};
 
 /// What has to hold, whatever happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,7 +108,12 @@ fn is_one_as_it_shall_be(world: &World, state: &State, i: usize) -> bool {
         .live(i as u8)
         .filter(|token| !is_told(world, state, *token));
     let Some(token) = &state.tokens[i] else {
-        return live.next().is_none();
+        // One that was stored too late stays, and its token is told.
+        let left = |secret: &Secret| {
+            let told = !secret.deleting && is_told(world, state, secret.issued.token);
+            usize::from(secret.owner) == i && !told
+        };
+        return live.next().is_none() && !state.secrets.iter().flatten().any(left);
     };
     let secret = state.secrets[usize::from(world.secret_of(i))].as_ref();
     if token.deleting {

@@ -104,7 +104,7 @@ impl Scene<'_> {
                 self.release(number(name), names::number(&version.resource_version))
             }
             Step::Remove { name, version } => {
-                return self.remove(p, i, number(name), names::number(&version.resource_version));
+                self.remove(number(name), names::number(&version.resource_version))
             }
             Step::Revoke {
                 token_id,
@@ -163,7 +163,7 @@ impl Scene<'_> {
     }
 
     /// A Secret as the operator reads it.
-    fn facts(&self, i: usize, name: usize, secret: &Secret, known: Option<u8>) -> Facts {
+    pub(crate) fn facts(&self, i: usize, name: usize, secret: &Secret, known: Option<u8>) -> Facts {
         let names = &self.rules.names;
         let owner = &names.owners[usize::from(secret.owner)];
         let value = names.value(secret.issued.token);
@@ -465,27 +465,24 @@ impl Scene<'_> {
         Answer::SecretGone
     }
 
-    /// Two effects: the deletion, and then the finalizer, which is lifted at the resourceVersion that the deletion left.
-    fn remove(&mut self, p: usize, i: usize, name: usize, read: u8) -> Option<Answer> {
+    fn remove(&mut self, name: usize, read: u8) -> Answer {
         let Some(secret) = &self.state.secrets[name] else {
             self.tell(|| format!("deletes Secret {}: it is gone", secret_name(name)));
-            return Some(Answer::SecretGone);
+            return Answer::SecretGone;
         };
         if secret.version != read {
             self.tell(|| format!("deletes Secret {}: conflict", secret_name(name)));
-            return Some(Answer::Stale);
+            return Answer::Stale;
         }
         let (owner, held) = (usize::from(secret.owner), secret.held);
-        let removing = self.delete_secret(name);
+        let version = self.delete_secret(name);
         self.tell(|| format!("deletes Secret {}", secret_name(name)));
         self.wake(owner);
-        if !held {
-            return Some(Answer::SecretGone);
+        if held {
+            Answer::SecretDeleting(version)
+        } else {
+            Answer::SecretGone
         }
-        if let Some(run) = &mut self.state.mind(p, i).run {
-            run.removing = Some((name as u8, removing));
-        }
-        None
     }
 
     /// The API server deletes a Secret, or marks it if a finalizer holds it; the resourceVersion that it has then.

@@ -102,7 +102,7 @@ impl Rules {
             snapshot.fresh,
             self.now(0),
         );
-        self.back(i, &run, snapshot)
+        self.back(i, snapshot)
     }
 
     /// What to do next.
@@ -137,7 +137,7 @@ impl Rules {
         let step = self.answered(i, memory, run, answer);
         let mut snapshot = self.snapshot(i, memory, run);
         snapshot.fold(step, self.outcome(answer), self.now(ago));
-        let folded = Rc::new(self.back(i, run, snapshot));
+        let folded = Rc::new(self.back(i, snapshot));
         self.folded.insert(key, folded.clone());
         folded
     }
@@ -446,6 +446,7 @@ impl Rules {
             Answer::Recovered(recovery) => Outcome::Recovered(self.recovery(recovery)),
             Answer::Stored(written) => Outcome::Stored(version(*written)),
             Answer::Verified => Outcome::Verified,
+            Answer::SecretDeleting(marked) => Outcome::SecretDeleting(version(*marked)),
             Answer::SecretGone => Outcome::SecretGone,
             Answer::Revoked => Outcome::Revoked,
             Answer::NotOurs => Outcome::NotOurs,
@@ -460,7 +461,7 @@ impl Rules {
 
     // And back. What is not named here does not outlive a step: whatever the operator adds has to be named first.
 
-    fn back(&self, i: usize, former: &Run, snapshot: Snapshot) -> (Memory, Run) {
+    fn back(&self, i: usize, snapshot: Snapshot) -> (Memory, Run) {
         let Snapshot {
             token,
             account: _,
@@ -526,7 +527,6 @@ impl Rules {
                 },
             }),
             answer: None,
-            removing: former.removing,
         };
         (self.memory_back(i, &memory), run)
     }

@@ -11,7 +11,7 @@ use crate::effect::{secret_name, token_name, upstream_name};
 use crate::rules::{Rest, Rules, Said};
 use crate::world::{
     Answer, Cache, Facts, GROUP, Indexed, Leftover, Memory, Mind, PlatformToken, Process, Run,
-    Secret, State, Told, World,
+    Secret, State, Status, Told, World,
 };
 
 /// The longest that a POST is on its way, in seconds.
@@ -25,6 +25,8 @@ const DEADLINE: u64 = 15;
 pub(crate) enum Move {
     /// A process begins a run for a PlatformToken.
     Begin(u8, u8),
+    /// A process begins to finish a Secret whose PlatformToken is gone.
+    Finish(u8, u8),
     /// It carries out what the rules say next.
     Go(u8, u8),
     /// It does so, and the answer takes its time.
@@ -68,6 +70,7 @@ impl Move {
     pub(crate) fn is_fair(self) -> bool {
         match self {
             Self::Begin(..)
+            | Self::Finish(..)
             | Self::Go(..)
             | Self::GoSlowly(..)
             | Self::Hear(..)
@@ -133,6 +136,9 @@ impl<'a> Scene<'a> {
                     moves.push(Move::SeeSecrets(at));
                 }
             }
+            for name in (0..2).filter(|name| self.is_orphan(p, *name)) {
+                moves.push(Move::Finish(at, name as u8));
+            }
             if self.stock(p) != process.leftovers {
                 moves.push(Move::Stock(at));
             }
@@ -195,7 +201,6 @@ impl<'a> Scene<'a> {
         moves.push(Move::Go(at, of));
         let memory = &mind.memory;
         let (slow, unheard) = match &*self.rules.next(i, memory, run) {
-            _ if run.removing.is_some() => (false, true),
             Said::Step(step) => (
                 matches!(step, Step::Open(_) | Step::FindMinted(_) | Step::Look),
                 !matches!(
@@ -241,6 +246,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn play(&mut self, happens: Move) {
         match happens {
             Move::Begin(p, i) => self.begin(p.into(), i.into()),
+            Move::Finish(p, name) => self.finish(p.into(), name.into()),
             Move::Go(p, i) => self.go(p.into(), i.into()),
             Move::GoSlowly(p, i) => self.go_slowly(p.into(), i.into()),
             Move::GoUnheard(p, i) => self.go_unheard(p.into(), i.into()),
@@ -329,6 +335,18 @@ impl<'a> Scene<'a> {
             && self.state.processes.iter().all(up_to_date)
             && self.state.upstream.iter().all(|up| up.settled)
             && all().all(|p| self.stock(p) == self.state.processes[p].leftovers)
+            && all().all(|p| !(0..2).any(|name| self.is_orphan(p, name)))
+    }
+
+    /// Whether a Secret hangs on our finalizer, and its PlatformToken is gone, as `controller/orphans.rs` finds it.
+    fn is_orphan(&self, p: usize, name: usize) -> bool {
+        let Some(secret) = &self.state.secrets[name] else {
+            return false;
+        };
+        let i = usize::from(secret.owner);
+        let gone = self.state.tokens[i].is_none() && self.cached_tokens(p)[i].is_none();
+        let free = self.state.processes[p].minds[i].run.is_none();
+        secret.deleting && secret.held && gone && free
     }
 
     pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
@@ -378,6 +396,28 @@ impl<'a> Scene<'a> {
         let mind = self.state.mind(p, i);
         mind.memory = memory;
         mind.run = Some(run);
+        self.go_on(p, i);
+    }
+
+    fn finish(&mut self, p: usize, name: usize) {
+        self.tell(|| format!("finishes Secret {}, which is an orphan", secret_name(name)));
+        let secret = self.state.secrets[name].clone().expect("an orphan");
+        let i = usize::from(secret.owner);
+        let vanished = PlatformToken {
+            version: 0,
+            deleting: true,
+            held: false,
+            attempt: None,
+            status: Status::default(),
+        };
+        let mut secrets = [None, None];
+        secrets[name] = Some(self.facts(i, name, &secret, None));
+        let mind = self.state.mind(p, i);
+        mind.memory = Memory::default();
+        mind.run = Some(Run {
+            gone: true,
+            ..Run::new(vanished, secrets)
+        });
         self.go_on(p, i);
     }
 
@@ -450,7 +490,7 @@ impl<'a> Scene<'a> {
             return;
         }
         let answer = self.act(p, i);
-        if answer.is_none() && self.run(p, i).removing.is_none() {
+        if answer.is_none() {
             return;
         }
         let lost = match &*said {
@@ -458,21 +498,12 @@ impl<'a> Scene<'a> {
             _ => Answer::Failed(Reason::KubernetesError),
         };
         self.tell(|| "the answer is lost".into());
-        if let Some(run) = &mut self.state.mind(p, i).run {
-            run.removing = None;
-        }
         self.fold(p, i, &lost, 0);
         self.go_on(p, i);
     }
 
     /// Carries out what is said; none if there is nothing to take in yet.
     fn act(&mut self, p: usize, i: usize) -> Option<Answer> {
-        if let Some((name, version)) = self.run(p, i).removing {
-            if let Some(run) = &mut self.state.mind(p, i).run {
-                run.removing = None;
-            }
-            return Some(self.release(name.into(), version));
-        }
         match &*self.said(p, i) {
             Said::Step(step) => self.effect(p, i, step),
             Said::Settled(rest) => {

@@ -33,6 +33,7 @@ fn who(state: &State, names: [&str; 2], happens: Move) -> String {
     let process = |p: u8| format!("process {}: ", names[usize::from(p)]);
     match happens {
         Move::Begin(p, _)
+        | Move::Finish(p, _)
         | Move::Go(p, _)
         | Move::GoSlowly(p, _)
         | Move::GoUnheard(p, _)

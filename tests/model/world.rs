@@ -308,8 +308,6 @@ pub(crate) struct Run {
     pub trouble: Option<Trouble>,
     /// What a step came to, on its way back.
     pub answer: Option<(Answer, u8)>,
-    /// This Secret is deleted, and its finalizer is to be lifted at this resourceVersion.
-    pub removing: Option<(u8, u8)>,
 }
 
 /// `plan::SecretFacts`.
@@ -382,6 +380,8 @@ pub(crate) enum Answer {
     Recovered(Recovery),
     Stored(u8),
     Verified,
+    /// The resourceVersion of the Secret.
+    SecretDeleting(u8),
     SecretGone,
     Revoked,
     NotOurs,
@@ -408,7 +408,6 @@ impl Run {
             recovery: None,
             trouble: None,
             answer: None,
-            removing: None,
         }
     }
 }

@@ -148,7 +148,7 @@ pub(crate) fn sabotaged() -> Vec<(World, Claim)> {
     };
     let stale = World {
         stale: true,
-        ..deleted.clone()
+        ..crash.clone()
     };
     [
         (Guard::CompareAndSwap, two, Claim::Stays),

@@ -192,19 +192,6 @@ impl World {
         TokenId::parse(token["status"]["tokenID"].as_str()?).ok()
     }
 
-    /// An administrator takes our finalizer from the PlatformTokens that hang.
-    fn lift_by_hand(&self) {
-        let names: Vec<String> = {
-            let store = self.store();
-            let tokens = store.all(Kind::Token);
-            tokens.map(|(key, _)| key.name.clone()).collect()
-        };
-        for name in names {
-            let patch = json!({ "metadata": { "finalizers": null } });
-            self.patch(Kind::Token, &name, patch);
-        }
-    }
-
     /// Someone deletes the namespace, and the namespace controller does what it does.
     pub(crate) async fn delete_namespace(&self) {
         let namespace = Key::new(Kind::Namespace, "", NAMESPACE);
@@ -246,8 +233,8 @@ impl World {
                 break;
             }
             if self.elapsed() > begun + PATIENCE {
-                // Known limit: with its Secret released and its account gone, a PlatformToken waits for a person.
-                self.lift_by_hand();
+                self.remark("the namespace hangs");
+                return;
             }
             sleep(Duration::from_secs(5)).await;
         }

@@ -136,8 +136,7 @@ impl Executor<'_> {
         }
     }
 
-    /// Deletes first, so that nobody can see the Secret without its finalizer and not deleting.
-    pub(super) async fn remove(&mut self, s: &Snapshot, name: &str, version: &Version) -> Outcome {
+    pub(super) async fn remove(&self, s: &Snapshot, name: &str, version: &Version) -> Outcome {
         let exactly = Preconditions {
             uid: Some(version.uid.clone()),
             resource_version: Some(version.resource_version.clone()),
@@ -146,14 +145,12 @@ impl Executor<'_> {
             preconditions: Some(exactly),
             ..DeleteParams::default()
         };
-        let deleted = match call(self.secrets(s).delete(name, &parameters)).await {
-            Ok(either) => either.left(),
-            Err(KubeError::NotFound(_)) => return Outcome::SecretGone,
-            Err(error) => return stale_or(error, |error| of_secret(name, error)),
-        };
-        match deleted {
-            Some(secret) => self.release(s, name, &Version::of(&secret.metadata)).await,
-            None => Outcome::SecretGone,
+        match call(self.secrets(s).delete(name, &parameters)).await {
+            Ok(deleted) => deleted.left().map_or(Outcome::SecretGone, |secret| {
+                Outcome::SecretDeleting(Version::of(&secret.metadata))
+            }),
+            Err(KubeError::NotFound(_)) => Outcome::SecretGone,
+            Err(error) => stale_or(error, |error| of_secret(name, error)),
         }
     }
 

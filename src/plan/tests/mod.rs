@@ -265,7 +265,8 @@ fn fair_outcome(step: &Step) -> Outcome {
         }
         Step::Store { .. } => Outcome::Stored(version("8")),
         Step::Verify { .. } => Outcome::Verified,
-        Step::Release { .. } | Step::Remove { .. } => Outcome::SecretGone,
+        Step::Remove { .. } => Outcome::SecretDeleting(version("9")),
+        Step::Release { .. } => Outcome::SecretGone,
         Step::Revoke { .. } => Outcome::Revoked,
         Step::LiftFinalizer => Outcome::Lifted,
     }
@@ -627,7 +628,10 @@ fn a_token_moves_to_another_secret_and_the_former_one_goes() {
         .secret("former", own_facts(own(1, "a")))
         .snapshot(at(0));
     let steps = story(&mut snapshot, at(0), fair_outcome);
-    assert_eq!(steps, ["look", "store", "verify", "remove", "Ready"]);
+    assert_eq!(
+        steps,
+        ["look", "store", "verify", "remove", "release", "Ready"]
+    );
     assert_eq!(snapshot.run.notes[0].reason, Reason::Moved);
 }
 
@@ -635,11 +639,11 @@ fn a_token_moves_to_another_secret_and_the_former_one_goes() {
 fn an_older_token_in_another_secret_is_revoked_before_the_secret_goes() {
     let given = Given::issued(own_facts(own(1, "a"))).secret("stray", own_facts(own(0, "old")));
     let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
-    assert_eq!(steps, ["look", "revoke", "remove", "Ready"]);
+    assert_eq!(steps, ["look", "revoke", "remove", "release", "Ready"]);
 }
 
 #[test]
-fn a_deleted_token_is_revoked_then_its_secret_goes_then_its_finalizer() {
+fn a_deleted_token_is_revoked_then_it_goes_and_its_secret_follows() {
     let deleting = |given: Given| Given {
         deleting: true,
         ..given
@@ -648,7 +652,7 @@ fn a_deleted_token_is_revoked_then_its_secret_goes_then_its_finalizer() {
     let issued = || Given::issued(own_facts(own(1, "a")));
     assert_eq!(
         steps(issued()),
-        ["revoke", "remove", "lift_finalizer", "Gone"]
+        ["revoke", "remove", "lift_finalizer", "release", "Gone"]
     );
     assert_eq!(
         steps(Given::issued(SecretFacts::Absent)),
@@ -761,7 +765,7 @@ fn the_credential_of_the_account_is_never_revoked() {
         ..issued()
     };
     let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
-    assert_eq!(steps, ["remove", "lift_finalizer", "Gone"]);
+    assert_eq!(steps, ["remove", "lift_finalizer", "release", "Gone"]);
 }
 
 #[test]
@@ -978,7 +982,10 @@ fn a_revocation_whose_answer_was_lost_is_done_when_the_token_no_longer_knows_its
         step => fair_outcome(step),
     };
     let steps = story(&mut snapshot, at(1), unknown);
-    assert_eq!(steps, ["revoke", "remove", "lift_finalizer", "Gone"]);
+    assert_eq!(
+        steps,
+        ["revoke", "remove", "lift_finalizer", "release", "Gone"]
+    );
 }
 
 #[test]
@@ -997,7 +1004,14 @@ fn a_token_that_does_not_know_itself_is_not_taken_for_revoked_before_we_sent_a_r
     let steps = story(&mut given.snapshot(at(0)), at(0), unknown);
     assert_eq!(
         steps,
-        ["revoke", "revoke", "remove", "lift_finalizer", "Gone"],
+        [
+            "revoke",
+            "revoke",
+            "remove",
+            "lift_finalizer",
+            "release",
+            "Gone"
+        ],
         "the second time through the account"
     );
 }

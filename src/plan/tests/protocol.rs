@@ -338,7 +338,12 @@ fn what_the_accounts_list_shows_beside_the_present_token_is_revoked_unless_an_at
     };
     assert_eq!(
         story(&mut snapshot, at(0), none),
-        ["read_secret", "find_minted", "CreateOutcomeUnknown"]
+        [
+            "read_secret",
+            "find_minted",
+            "read_secret",
+            "CreateOutcomeUnknown"
+        ]
     );
 }
 
@@ -436,7 +441,7 @@ fn a_token_that_knows_itself_no_more_is_done_where_the_account_went_first() {
     let broken = |reason| AccountFacts::Broken(Trouble::stalled(reason, "x"));
     assert_eq!(
         steps(given(broken(Reason::AccountNotFound)), 0, unknown),
-        ["revoke", "remove", "lift_finalizer", "Gone"],
+        ["revoke", "remove", "lift_finalizer", "release", "Gone"],
         "a process that died has revoked it"
     );
     assert_eq!(
@@ -560,4 +565,104 @@ fn what_an_attempt_of_another_account_gave_up_stops_the_next_one() {
         ..Given::default()
     };
     assert_eq!(given.next(at(0)), "AccountChanged");
+}
+
+#[test]
+fn a_secret_that_goes_before_the_status_names_its_token_is_written_again_with_the_same_token() {
+    // The answer of its create was lost, a user deletes it, and only the Secret itself says what it holds.
+    let deleting = OwnSecret {
+        deleting: true,
+        ..own(1, "a")
+    };
+    for fate in [Fate::Minted(minted("a")), Fate::Unknown { searched: None }] {
+        let given = Given {
+            attempt: Some(attempt(1)),
+            memory: remembering(open(attempt(1), fate)),
+            ..Given::default()
+        };
+        let unread = SecretFacts::Unread {
+            resource_version: None,
+        };
+        let given = given.secret("token", unread);
+        let read = |step: &Step| match step {
+            Step::ReadSecret { .. } => Outcome::Secret(own_facts(deleting.clone())),
+            step => fair_outcome(step),
+        };
+        let mut snapshot = given.snapshot(at(0));
+        let steps = story(&mut snapshot, at(0), read);
+        assert_eq!(
+            steps,
+            ["read_secret", "look", "release", "store", "verify", "Ready"]
+        );
+        assert_eq!(snapshot.present(), Some(issued(1, "a")));
+    }
+}
+
+#[test]
+fn a_secret_that_goes_before_the_status_names_its_token_leaves_a_debt_to_a_deletion() {
+    let given = Given {
+        deleting: true,
+        attempt: Some(attempt(1)),
+        memory: Memory {
+            issued: Some(issued(1, "a")),
+            ..Memory::default()
+        },
+        ..Given::default()
+    };
+    let mut snapshot = given.snapshot(at(100));
+    assert_eq!(revoked(&mut snapshot, at(100), fair_outcome), ["id-a"]);
+}
+
+#[test]
+fn what_was_minted_for_a_secret_that_turns_out_to_be_anothers_is_revoked() {
+    let theirs = |step: &Step| match step {
+        Step::Store { .. } => Outcome::Exists,
+        Step::ReadSecret { .. } => Outcome::Secret(SecretFacts::Foreign {
+            whose: "is another's".into(),
+            dying: None,
+        }),
+        step => fair_outcome(step),
+    };
+    assert_eq!(
+        steps(Given::default(), 0, theirs),
+        [
+            "permit",
+            "preflight",
+            "open",
+            "mint",
+            "store",
+            "read_secret",
+            "revoke",
+            "SecretNotWritable"
+        ]
+    );
+    // After a crash the token is found first.
+    let given = Given {
+        attempt: Some(attempt(1)),
+        ..Given::default()
+    };
+    let unread = SecretFacts::Unread {
+        resource_version: None,
+    };
+    assert_eq!(
+        steps(given.secret("token", unread), 0, theirs),
+        ["read_secret", "find_minted", "revoke", "SecretNotWritable"]
+    );
+}
+
+#[test]
+fn a_token_that_was_stored_while_it_was_looked_for_is_not_given_up() {
+    let given = Given {
+        deleting: true,
+        attempt: Some(attempt(1)),
+        ..Given::default()
+    };
+    let stored = |step: &Step| match step {
+        Step::FindMinted(_) => Outcome::Suspects(vec![]),
+        Step::ReadSecret { .. } => Outcome::Secret(own_facts(own(1, "late"))),
+        step => fair_outcome(step),
+    };
+    let given = given.secret("token", SecretFacts::Absent);
+    let mut snapshot = given.snapshot(at(0));
+    assert_eq!(revoked(&mut snapshot, at(50), stored), ["id-late"]);
 }
