@@ -1,9 +1,13 @@
 //! What outlives a run, for each PlatformToken.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+
+use super::tokens::Watched;
 use crate::plan::{AccountFacts, Memory, Moment};
 
 /// How long a cache may lag behind our own writes before it is believed all the same.
@@ -106,6 +110,19 @@ impl Memories {
     /// Puts it back after a run.
     pub(super) fn put(&self, uid: &str, remembered: Remembered) {
         self.lock().insert(uid.to_owned(), remembered);
+    }
+
+    /// Forgets PlatformTokens that vanished without us: nothing looks at them any more.
+    pub(super) fn forget_vanished(&self, tokens: &Store<Watched>) {
+        let mut remembered = self.lock();
+        if remembered.len() > tokens.len() {
+            let live: HashSet<String> = tokens
+                .state()
+                .iter()
+                .filter_map(|token| token.uid())
+                .collect();
+            remembered.retain(|uid, _| live.contains(uid));
+        }
     }
 
     /// It needs us no more; a cache may go on showing it for a while.

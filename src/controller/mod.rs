@@ -53,6 +53,7 @@ pub(crate) struct Context {
     watch_credentials: UnboundedSender<(String, String)>,
     secrets: secrets::SecretIndex,
     memory: memory::Memories,
+    orphans: orphans::Tries,
     telemetry: Arc<Telemetry>,
     /// Name of this process in events.
     instance: String,

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::accounts::{self, Accounts};
 use super::memory::Memories;
+use super::orphans::Tries;
 use super::secrets::SecretIndex;
 use super::tokens::{self, Watched};
 use super::{Context, Platforms};
@@ -84,6 +85,7 @@ impl Operator {
             watch_credentials,
             secrets: SecretIndex::default(),
             memory: Memories::default(),
+            orphans: Tries::default(),
             telemetry,
             instance: settings.instance,
             fresh: settings.fresh,

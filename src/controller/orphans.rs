@@ -2,7 +2,8 @@
 //! whose PlatformToken lost its finalizer, or one that was written too late. Each is finished: its token is revoked if
 //! it was this cluster's, then our finalizer is lifted. Without that a namespace would hang on it for ever.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -14,9 +15,12 @@ use super::Operator;
 use super::execute::Executor;
 use super::kubernetes::{KubeError, call_opt};
 use super::memory::Written;
+use super::report::publish_if_new;
 use super::tokens::{Watched, settle};
 use crate::api::{Issued, Owner, PlatformToken, Reason, names};
-use crate::plan::{AccountFacts, SecretFacts, Snapshot, Trouble, Verdict, Version, read};
+use crate::plan::{
+    AccountFacts, Moment, SecretFacts, Snapshot, Trouble, Verdict, Version, backoff, read,
+};
 
 impl Operator {
     /// How often to ask for [`Operator::orphans`]. They are found in memory: no call is made where there are none.
@@ -29,6 +33,7 @@ impl Operator {
             // A credential that is not known yet might be the very token that is to be revoked.
             return Vec::new();
         }
+        self.context.memory.forget_vanished(&self.context.tokens);
         let lives = |owner: &Owner| {
             let token = ObjectRef::new(&owner.name).within(&owner.namespace);
             let token = self.context.tokens.get(&token);
@@ -46,19 +51,32 @@ impl Operator {
         orphans
     }
 
-    /// Finishes one such Secret, if it is one on a live look.
+    /// Finishes one such Secret, if it is one on a live look. Where that failed before, it is tried again with back-off.
     pub async fn finish_orphan(&self, namespace: &str, name: &str) {
+        let tries = &self.context.orphans;
+        let secret = format!("{namespace}/{name}");
+        if tries.waits(&secret, self.context.clock.now()) {
+            return;
+        }
         let span = tracing::info_span!("secret", namespace, name);
         let finished = self.finish(namespace, name).instrument(span.clone()).await;
         let _entered = span.enter();
-        match finished {
+        let failed = match finished {
             Ok(Some(Verdict::Trouble(trouble))) => {
                 tracing::warn!(reason = trouble.reason.as_str(), "{}", trouble.message);
+                true
             }
-            Ok(Some(Verdict::Gone)) => tracing::info!("let go of a Secret without a PlatformToken"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "a Secret without a PlatformToken was not let go"),
-        }
+            Ok(Some(Verdict::Gone)) => {
+                tracing::info!("let go of a Secret without a PlatformToken");
+                false
+            }
+            Ok(_) => false,
+            Err(error) => {
+                tracing::warn!(%error, "a Secret without a PlatformToken was not let go");
+                true
+            }
+        };
+        tries.note(secret, failed, self.context.clock.now());
     }
 
     async fn finish(&self, namespace: &str, name: &str) -> Result<Option<Verdict>, KubeError> {
@@ -112,8 +130,8 @@ impl Operator {
         };
         let credentials = context.accounts.credentials();
         let fresh = (context.fresh)();
-        let secret = (name.to_owned(), facts);
-        let mut snapshot = Snapshot::gone(owner, account, secret, credentials, fresh);
+        let facts = (name.to_owned(), facts);
+        let mut snapshot = Snapshot::gone(owner, account, facts, credentials, fresh);
         let mut written = Written::default();
         let mut executor = Executor {
             context,
@@ -121,6 +139,51 @@ impl Operator {
             written: &mut written,
         };
         let settled = settle(&mut executor, &mut snapshot).await;
+        let first = !context
+            .orphans
+            .have_failed(&format!("{namespace}/{}", secret.name_any()));
+        if let Verdict::Trouble(trouble) = &settled.verdict
+            && first
+        {
+            publish_if_new(context, &secret, &[], trouble).await;
+        }
         Ok(Some(settled.verdict))
+    }
+}
+
+/// Orphans that could not be finished: how often that was tried, and until when it is not tried again, on the monotonic
+/// clock.
+#[derive(Default)]
+pub(super) struct Tries(Mutex<HashMap<String, (u32, Duration)>>);
+
+impl Tries {
+    fn waits(&self, secret: &str, now: Moment) -> bool {
+        let tries = self.lock();
+        tries
+            .get(secret)
+            .is_some_and(|(_, until)| now.elapsed < *until)
+    }
+
+    fn have_failed(&self, secret: &str) -> bool {
+        self.lock().contains_key(secret)
+    }
+
+    fn note(&self, secret: String, failed: bool, now: Moment) {
+        let mut tries = self.lock();
+        if failed {
+            let (failures, until) = tries.entry(secret.clone()).or_default();
+            *until = now.elapsed + backoff(*failures, &secret);
+            *failures = failures.saturating_add(1);
+        } else {
+            tries.remove(&secret);
+        }
+        // Nobody has asked for these any more: they are gone.
+        tries.retain(|_, (_, until)| now.elapsed < *until + Self::FORGET_AFTER);
+    }
+
+    const FORGET_AFTER: Duration = Duration::from_mins(10);
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (u32, Duration)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

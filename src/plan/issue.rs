@@ -95,20 +95,33 @@ pub(super) fn read_secrets(s: &Snapshot) -> Option<Step> {
 
 /// The wanted Secret is somebody else's. What an attempt made for it meanwhile is of no use to anyone.
 fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
-    if let Some(open) = s.open_attempt() {
-        if let Fate::Unknown { searched } = open.fate
-            && let Some(step) = find_out(s, open, searched, now)?
-        {
-            return Ok(Some(step));
-        }
-        let made: Vec<TokenId> = open.debts().into_iter().map(|debt| debt.token_id).collect();
-        let mut owed = debts(s).into_iter();
-        if let Some(debt) = owed.find(|debt| made.contains(&debt.token_id)) {
-            return revoke(s, debt);
+    let trouble = Trouble::stalled(
+        Reason::SecretNotWritable,
+        format!("Secret {} {whose}", s.token.secret_name),
+    );
+    let Some(open) = s.open_attempt() else {
+        return Err(trouble.into());
+    };
+    if let Fate::Unknown { searched } = open.fate {
+        match find_out(s, open, searched, now) {
+            Ok(None) => {}
+            // Whatever stands in the way of looking, the user has to know about the Secret.
+            Err(Halt::Trouble(Trouble { reaction, .. })) => {
+                return Err(Trouble {
+                    reaction,
+                    ..trouble
+                }
+                .into());
+            }
+            found => return found,
         }
     }
-    let text = format!("Secret {} {whose}", s.token.secret_name);
-    Err(Trouble::stalled(Reason::SecretNotWritable, text).into())
+    let made: Vec<TokenId> = open.debts().into_iter().map(|debt| debt.token_id).collect();
+    let mut owed = debts(s).into_iter();
+    match owed.find(|debt| made.contains(&debt.token_id)) {
+        Some(debt) => revoke(s, debt),
+        None => Err(trouble.into()),
+    }
 }
 
 /// No token yet, or none any more: prove that the Secret can be written, then open an attempt.
@@ -204,13 +217,15 @@ fn finish(s: &Snapshot, open: &OpenAttempt, now: Moment) -> Plan {
 }
 
 /// The value is in our hands: it goes into the Secret. A token of an older attempt in it is revoked first, while its
-/// value is at hand.
+/// value is at hand; one whose revocation was begun is never stored.
 fn store_minted(s: &Snapshot, open: &OpenAttempt, minted: &Minted, now: Moment) -> Plan {
     let older = s.present().map(|issued| issued.token_id);
-    let older = debts(s)
-        .into_iter()
-        .find(|debt| Some(&debt.token_id) == older.as_ref() && debt.value.is_some());
-    if let Some(debt) = older {
+    let is_due = |debt: &Debt| {
+        let older = Some(&debt.token_id) == older.as_ref() && debt.value.is_some();
+        let begun = s.memory.revoke_unknown.contains(&minted.token_id);
+        older || (begun && debt.token_id == minted.token_id)
+    };
+    if let Some(debt) = debts(s).into_iter().find(is_due) {
         return revoke(s, debt);
     }
     if let SecretFacts::Own(own) = s.wanted()

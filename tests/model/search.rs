@@ -36,8 +36,7 @@ pub(crate) fn walk(world: &World) -> Walk {
     'walk: while !frontier.is_empty() {
         let mut next = vec![];
         for (at, state) in frontier {
-            let good = is_as_it_shall_be(world, &state);
-            graph.good.push(good);
+            graph.good.push(is_as_it_shall_be(world, &state));
             let mut scene = Scene::new(world, &mut rules, state.clone());
             let all = scene.moves();
             for happens in all {
@@ -47,10 +46,6 @@ pub(crate) fn walk(world: &World) -> Walk {
                 moves += 1;
                 if let Some(claim) = claim {
                     broken = Some((claim, graph.way(at, Some(happens))));
-                    break 'walk;
-                }
-                if good && happens.is_fair() && !is_as_it_shall_be(world, &after) {
-                    broken = Some((Claim::Stays, graph.way(at, Some(happens))));
                     break 'walk;
                 }
                 canonical(&mut after, world, rules.caps);
@@ -108,23 +103,35 @@ impl Graph {
         way
     }
 
-    /// The first state from which no fair way leads to where all is as it shall be. Since what is so stays so, this is
-    /// the same as: every terminal component of the graph without faults is as it shall be.
+    /// The first state from which no fair way leads to where all is as it shall be, and stays so on every fair way. There
+    /// is none if and only if every terminal component of the graph without faults is as it shall be.
     fn first_stuck(&self) -> Option<u32> {
-        let mut reaches = self.good.clone();
+        let mut stays = self.good.clone();
+        self.sweep(|at, to| {
+            let leaves = stays[at] && !to.iter().all(|to| stays[*to as usize]);
+            stays[at] &= !leaves;
+            leaves
+        });
+        let mut reaches = stays;
+        self.sweep(|at, to| {
+            let arrives = !reaches[at] && to.iter().any(|to| reaches[*to as usize]);
+            reaches[at] |= arrives;
+            arrives
+        });
+        let stuck = reaches.iter().position(|reaches| !reaches)?;
+        u32::try_from(stuck).ok()
+    }
+
+    /// Looks at every state and where its fair moves lead, the last one first, until nothing changes any more.
+    fn sweep(&self, mut change: impl FnMut(usize, &[u32]) -> bool) {
         loop {
             let mut changed = false;
-            for at in (0..reaches.len()).rev() {
+            for at in (0..self.ends.len()).rev() {
                 let begin = if at == 0 { 0 } else { self.ends[at - 1] };
-                let mut to = self.fair[begin..self.ends[at]].iter();
-                if !reaches[at] && to.any(|to| reaches[*to as usize]) {
-                    reaches[at] = true;
-                    changed = true;
-                }
+                changed |= change(at, &self.fair[begin..self.ends[at]]);
             }
             if !changed {
-                let stuck = reaches.iter().position(|reaches| !reaches)?;
-                return u32::try_from(stuck).ok();
+                return;
             }
         }
     }

@@ -104,11 +104,18 @@ pub(crate) fn large() -> Vec<World> {
             ..deleted.clone()
         },
         World {
-            name: "a proxy that repeats a POST, a refusal",
+            name: "a proxy that repeats a POST",
             faults: Faults {
                 repeated: 1,
-                refused: 1,
                 ..faults(1, 1)
+            },
+            ..World::CALM
+        },
+        World {
+            name: "a refusal",
+            faults: Faults {
+                refused: 1,
+                ..faults(2, 1)
             },
             ..deleted.clone()
         },
@@ -120,6 +127,15 @@ pub(crate) fn large() -> Vec<World> {
         },
     ];
     worlds.extend(tagged);
+    worlds.push(World {
+        name: "two processes, a deletion",
+        dialect: Dialect::Documented,
+        processes: 2,
+        ..World {
+            deleted: Some(0),
+            ..World::CALM
+        }
+    });
     worlds
 }
 
@@ -151,7 +167,7 @@ pub(crate) fn sabotaged() -> Vec<(World, Claim)> {
         ..crash.clone()
     };
     [
-        (Guard::CompareAndSwap, two, Claim::Stays),
+        (Guard::CompareAndSwap, two, Claim::ReadyLives),
         (Guard::CreateOnly, rivals, Claim::NothingLost),
         (Guard::OnePost, lost, Claim::OnePost),
         (

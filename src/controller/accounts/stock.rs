@@ -19,7 +19,7 @@ use crate::controller::Context;
 use crate::controller::kubernetes::{KubeError, call};
 use crate::controller::report::publish;
 use crate::controller::secrets::token_of;
-use crate::controller::trouble::{of_kubernetes, of_platform};
+use crate::controller::trouble::of_kubernetes;
 use crate::plan::{
     Claims, Leftover, Listed, Note, Stock, Stocktaking, Trouble, Unclaimed, baseline, take_stock,
 };
@@ -88,28 +88,14 @@ impl Inventory {
         context: &Context,
         session: &Session,
     ) -> Result<Stock, Trouble> {
-        let doing = "taking stock of the account";
-        session
-            .throttle
-            .permit(PATIENCE)
-            .await
-            .map_err(|denied| match denied {
-                Denied::Paused(left) => {
-                    Trouble::waiting(left, Reason::Throttled, denied.to_string())
-                }
-                Denied::Busy => Trouble::transient(Reason::Throttled, denied.to_string()),
-            })?;
+        permit(session).await?;
         let identity = &session.identity;
         let rows = session
             .client
             .list(identity.dialect, identity.user_id.as_ref(), None)
             .await
             .map_err(|error| {
-                context.telemetry.platform_error(error.class());
-                if let Error::Throttled { retry_after } = &error {
-                    session.throttle.pause(*retry_after);
-                }
-                of_platform(doing, &error)
+                context.platform_trouble(Some(session), "taking stock of the account", &error)
             })?;
         let rows: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
         let claims = if identity.exclusive {
@@ -151,16 +137,30 @@ impl Inventory {
     }
 }
 
+async fn permit(session: &Session) -> Result<(), Trouble> {
+    let permitted = session.throttle.permit(PATIENCE).await;
+    permitted.map_err(|denied| {
+        let text = denied.to_string();
+        match denied {
+            Denied::Paused(left) => Trouble::waiting(left, Reason::Throttled, text),
+            Denied::Busy => Trouble::transient(Reason::Throttled, text),
+        }
+    })
+}
+
 async fn revoke<K: Account>(
     account: &K,
     context: &Context,
     session: &Session,
     token_id: &TokenId,
 ) -> Result<(), Trouble> {
-    let doing = format!("revoking token {token_id}, which nothing claims");
+    permit(session).await?;
     match session.client.delete(token_id).await {
         Ok(()) | Err(Error::NotFound(_)) => {}
-        Err(error) => return Err(of_platform(&doing, &error)),
+        Err(error) => {
+            let doing = format!("revoking token {token_id}, which nothing claims");
+            return Err(context.platform_trouble(Some(session), &doing, &error));
+        }
     }
     let text = format!(
         "Revoked platform token {token_id}: it was made since the account is exclusive, nobody has used it, and \

@@ -651,6 +651,27 @@ fn what_was_minted_for_a_secret_that_turns_out_to_be_anothers_is_revoked() {
 }
 
 #[test]
+fn a_token_whose_revocation_was_begun_is_never_stored() {
+    let given = Given {
+        attempt: Some(attempt(1)),
+        memory: Memory {
+            revoke_unknown: BTreeSet::from([id("a")]),
+            ..remembering(open(attempt(1), Fate::Minted(minted("a"))))
+        },
+        ..Given::default()
+    };
+    let mut snapshot = given.snapshot(at(0));
+    let unknown = |step: &Step| match step {
+        Step::Revoke { .. } => Outcome::SelfUnknown,
+        step => fair_outcome(step),
+    };
+    let steps = story(&mut snapshot, at(0), unknown);
+    assert_eq!(steps[..3], ["revoke", "permit", "preflight"]);
+    let present = snapshot.present().unwrap();
+    assert_eq!((present.attempt.number, present.token_id), (2, id("new")));
+}
+
+#[test]
 fn a_token_that_was_stored_while_it_was_looked_for_is_not_given_up() {
     let given = Given {
         deleting: true,
