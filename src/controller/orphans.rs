@@ -76,7 +76,7 @@ impl Operator {
                 true
             }
         };
-        tries.note(secret, failed, self.context.clock.now());
+        tries.note(&secret, failed, self.context.clock.now());
     }
 
     async fn finish(&self, namespace: &str, name: &str) -> Result<Option<Verdict>, KubeError> {
@@ -168,14 +168,14 @@ impl Tries {
         self.lock().contains_key(secret)
     }
 
-    fn note(&self, secret: String, failed: bool, now: Moment) {
+    fn note(&self, secret: &str, failed: bool, now: Moment) {
         let mut tries = self.lock();
         if failed {
-            let (failures, until) = tries.entry(secret.clone()).or_default();
-            *until = now.elapsed + backoff(*failures, &secret);
+            let (failures, until) = tries.entry(secret.to_owned()).or_default();
+            *until = now.elapsed + backoff(*failures, secret);
             *failures = failures.saturating_add(1);
         } else {
-            tries.remove(&secret);
+            tries.remove(secret);
         }
         // Nobody has asked for these any more: they are gone.
         tries.retain(|_, (_, until)| now.elapsed < *until + Self::FORGET_AFTER);
