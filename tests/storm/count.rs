@@ -41,6 +41,10 @@ impl Count {
         let (orphans, secrets): (Vec<_>, Vec<_>) = secrets
             .into_iter()
             .partition(|secret| is_orphan(secret, &tokens));
+        // A process died between the last two steps of a deletion: the next one finishes what it left.
+        let (going, orphans): (Vec<_>, Vec<_>) = orphans
+            .into_iter()
+            .partition(|secret| secret.metadata.deletion_timestamp.is_some());
         let live: Vec<LiveToken> = account.sandbox.with(|sandbox, _| {
             let admin = sandbox.model.admin(&account.user).unwrap().hash();
             let others = sandbox.model.live().filter(|token| token.hash != admin);
@@ -53,6 +57,10 @@ impl Count {
                 .collect(),
             ..Self::default()
         };
+        let going = going.iter().map(ResourceExt::name_any);
+        count
+            .restless
+            .extend(going.map(|name| format!("Secret {name} is to go")));
         count.rest(&tokens, &secrets, &live, created);
         count.tokens(account, &secrets, &live);
         count.excuse(account, &tokens, &reported);
