@@ -13,6 +13,9 @@ use crate::plan::{AccountFacts, Memory, Moment};
 /// How long a cache may lag behind our own writes before it is believed all the same.
 const BELIEVE_CACHE_AFTER: Duration = Duration::from_secs(20);
 
+/// How long a cache may take to show our own writes at all.
+const WAIT_FOR_CACHE: Duration = Duration::from_mins(10);
+
 /// One memory per uid of a PlatformToken.
 #[derive(Default)]
 pub(super) struct Memories {
@@ -89,15 +92,18 @@ impl Written {
         self.at = now.elapsed;
     }
 
-    /// Whether caches that have seen these versions lag behind what we wrote.
-    pub(super) fn is_ahead(&self, token: u64, secret: u64) -> bool {
-        token < self.token || secret < self.secret
+    /// Whether caches that have seen these versions lag behind what we wrote, and may catch up still: a Secret that lost
+    /// its labels never shows.
+    pub(super) fn is_ahead(&self, token: u64, secret: u64, now: Moment) -> bool {
+        let lags = token < self.token || secret < self.secret;
+        lags && now.elapsed.saturating_sub(self.at) < WAIT_FOR_CACHE
     }
 
     /// Whether they are to be waited for. Not for ever: a watch may have missed
     /// the event, and every rule that matters rests on live reads and compare-and-swap anyway.
     pub(super) fn outruns(&self, token: u64, secret: u64, now: Moment) -> bool {
-        self.is_ahead(token, secret) && now.elapsed.saturating_sub(self.at) < BELIEVE_CACHE_AFTER
+        self.is_ahead(token, secret, now)
+            && now.elapsed.saturating_sub(self.at) < BELIEVE_CACHE_AFTER
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn observe(
     let (account, session) = context.accounts.look_up(&account_key(token));
     let secrets = context.secrets.of(&name);
     let newest = context.secrets.newest();
-    let behind = written.is_ahead(seen, newest);
+    let behind = written.is_ahead(seen, newest, now);
     let lags = written.outruns(seen, newest, now);
     let basis = Basis {
         token: seen,

@@ -42,6 +42,7 @@ impl Snapshot {
             }
             (Step::Open(attempt), Outcome::Opened { resource_version }) => {
                 self.hold(resource_version, now);
+                self.fresh = None;
                 self.token.attempt = Ok(Some(attempt.clone()));
                 let opened = OpenAttempt {
                     attempt,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::debts::{Debt, debts, leftovers, revoke, surplus};
 use super::keep::{keep, let_go, release};
 use super::report::{is_ready, whole_seconds};
-use super::{Fate, Halt, Minted, Moment, OpenAttempt, Plan, SecretFacts, Snapshot, Step, Trouble};
+use super::{
+    Fate, Halt, Minted, Moment, OpenAttempt, Plan, Reaction, SecretFacts, Snapshot, Step, Trouble,
+};
 use crate::api::{
     Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason, TokenId, TokenValue, names,
 };
@@ -93,7 +95,8 @@ pub(super) fn read_secrets(s: &Snapshot) -> Option<Step> {
     })
 }
 
-/// The wanted Secret is somebody else's. What an attempt made for it meanwhile is of no use to anyone.
+/// The wanted Secret is somebody else's. What an attempt made for it meanwhile is of no use to anyone, once no other
+/// process can be about to store it under a former name.
 fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
     let trouble = Trouble::stalled(
         Reason::SecretNotWritable,
@@ -118,9 +121,22 @@ fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
     }
     let made: Vec<TokenId> = open.debts().into_iter().map(|debt| debt.token_id).collect();
     let mut owed = debts(s).into_iter();
-    match owed.find(|debt| made.contains(&debt.token_id)) {
-        Some(debt) => revoke(s, debt),
-        None => Err(trouble.into()),
+    let Some(debt) = owed.find(|debt| made.contains(&debt.token_id)) else {
+        return Err(trouble.into());
+    };
+    let wait = ended(s, open).saturating_sub(now.elapsed);
+    if !wait.is_zero() {
+        let reaction = Reaction::Waiting(wait);
+        return Err(Trouble {
+            reaction,
+            ..trouble
+        }
+        .into());
+    }
+    if is_proven(s, now) {
+        revoke(s, debt)
+    } else {
+        Ok(Some(Step::Look))
     }
 }
 
@@ -138,6 +154,8 @@ pub(super) fn mint(s: &Snapshot, now: Moment) -> Plan {
         }
         _ => s.identity()?,
     };
+    // No two attempts share an id: the next run has another.
+    let id = s.fresh.clone().ok_or(Halt::Silent)?;
     if !s.run.permitted {
         return Ok(Some(Step::Permit));
     }
@@ -146,10 +164,8 @@ pub(super) fn mint(s: &Snapshot, now: Moment) -> Plan {
             name: s.token.secret_name.clone(),
         }));
     }
-    let at = AttemptRef {
-        number: s.next_number(),
-        id: s.fresh.clone(),
-    };
+    let number = s.next_number();
+    let at = AttemptRef { number, id };
     if !at.is_plausible() {
         let text = format!(
             "attempt {} is out of range, so a record was edited; remove the annotation {} from the PlatformToken",

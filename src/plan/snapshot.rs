@@ -22,8 +22,8 @@ pub struct Snapshot {
     pub memory: Memory,
     /// The hashes of every credential that an account uses, or used last: such a token is never revoked by us.
     pub credentials: BTreeSet<TokenHash>,
-    /// A fresh id, should an attempt be opened.
-    pub fresh: AttemptId,
+    /// A fresh id, should an attempt be opened; none once it is used.
+    pub fresh: Option<AttemptId>,
     /// What this run has found out.
     pub run: Run,
 }
@@ -132,7 +132,7 @@ impl Snapshot {
             secrets,
             memory,
             credentials,
-            fresh,
+            fresh: Some(fresh),
             run: Run::default(),
         };
         snapshot.notice_attempt(now);
@@ -164,7 +164,7 @@ impl Snapshot {
             secrets: BTreeMap::from([secret]),
             memory: Memory::default(),
             credentials,
-            fresh,
+            fresh: Some(fresh),
             run: Run {
                 gone: true,
                 ..Run::default()

@@ -367,6 +367,7 @@ fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
         recovery,
         trouble: _,
         answer,
+        opened: _,
     } = run;
     each_of_token(i, token, see);
     for (name, facts) in secrets.iter_mut().enumerate() {

@@ -99,7 +99,7 @@ impl Rules {
             snapshot.secrets,
             self.memory(memory),
             snapshot.credentials,
-            snapshot.fresh,
+            self.names.fresh.clone(),
             self.now(0),
         );
         self.back(i, snapshot)
@@ -259,6 +259,9 @@ impl Rules {
             self.names.fresh.clone(),
             self.now(0),
         );
+        if run.opened {
+            snapshot.fresh = None;
+        }
         snapshot.memory = self.memory(memory);
         snapshot.run = plan::Run {
             proven: run.proven.map(|ago| self.now(ago)),
@@ -468,7 +471,7 @@ impl Rules {
             secrets,
             memory,
             credentials: _,
-            fresh: _,
+            fresh,
             run,
         } = snapshot;
         let TokenFacts {
@@ -527,6 +530,7 @@ impl Rules {
                 },
             }),
             answer: None,
+            opened: fresh.is_none(),
         };
         (self.memory_back(i, &memory), run)
     }

@@ -306,6 +306,8 @@ pub(crate) struct Run {
     pub stale: bool,
     pub recovery: Option<Recovery>,
     pub trouble: Option<Trouble>,
+    /// It has opened an attempt.
+    pub opened: bool,
     /// What a step came to, on its way back.
     pub answer: Option<(Answer, u8)>,
 }
@@ -407,6 +409,7 @@ impl Run {
             stale: false,
             recovery: None,
             trouble: None,
+            opened: false,
             answer: None,
         }
     }

@@ -9,7 +9,7 @@ use platform_token_operator::api::{Dialect, TokenId, TokenValue, names};
 use platform_token_operator::sandbox::LiveToken;
 use serde_json::Value;
 
-use super::apiserver::{Kind, finalizers, is_deleting};
+use super::apiserver::{Change, Kind, finalizers, is_deleting};
 use super::users::{is_ready, text_of};
 use super::world::World;
 
@@ -63,6 +63,7 @@ impl World {
         let mut suspects = self.suspects();
         suspects.extend(self.repeated_unseen());
         suspects.extend(self.masked_without_tags());
+        suspects.extend(self.lost_with_a_broken_account());
         let mut of_owner: BTreeMap<&str, BTreeSet<&TokenId>> = BTreeMap::new();
         for token in live.iter().filter(|token| !strangers.contains(&token.id)) {
             let held: Vec<&Stored> = stored
@@ -151,12 +152,42 @@ impl World {
         if self.setup.platform.dialect == Dialect::Current {
             return BTreeSet::new();
         }
+        self.lost_answers()
+    }
+
+    /// What was made by POSTs whose answer no living process has.
+    fn lost_answers(&self) -> BTreeSet<TokenId> {
         let state = self.state();
         let lost = state.posts.iter().filter(|post| {
             let still_known = |(process, life): (usize, u32)| state.lives[process] == life;
             !post.answered.is_some_and(still_known)
         });
         lost.flat_map(|post| post.made.clone()).collect()
+    }
+
+    /// Known limit: without tags, nobody looks for what a lost answer made, if its PlatformToken goes while its account is
+    /// broken.
+    fn lost_with_a_broken_account(&self) -> BTreeSet<TokenId> {
+        if self.setup.platform.dialect == Dialect::Current || self.setup.exclusive {
+            return BTreeSet::new();
+        }
+        let store = self.store();
+        let mut proven = false;
+        let goes_unseen = |change: &Change| {
+            match change.key.kind {
+                Kind::Account => proven = !change.deleted && is_ready(&change.object),
+                Kind::Token => return change.deleted && !proven,
+                _ => {}
+            }
+            false
+        };
+        let unseen = store.changes().iter().any(goes_unseen);
+        drop(store);
+        if unseen {
+            self.lost_answers()
+        } else {
+            BTreeSet::new()
+        }
     }
 
     /// What a proxy made that repeated a POST and passed one answer on: without tags, and where others make tokens as

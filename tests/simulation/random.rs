@@ -73,11 +73,15 @@ async fn live(world: &Arc<World>, chance: &mut Chance, lasts: Duration) {
         sandbox.model.config.list_lag = Duration::ZERO;
     });
     world.credentials_of("alice");
-    // The advice of a PlatformToken whose Secret is someone else's.
     sleep(Duration::from_mins(20)).await;
     for name in ["one", "two", "three"] {
+        // The advice of a PlatformToken whose Secret is someone else's.
         if let Some(secret) = world.secret_in_the_way_of(name) {
             world.delete(Kind::Secret, &secret);
+        }
+        // The value was written back in the moment in which someone revoked its token.
+        if world.reason(name).as_deref() == Some("VerificationFailed") {
+            world.patch(Kind::Secret, &world.secret_of(name), no_value());
         }
     }
 }

@@ -167,12 +167,24 @@ impl World {
             .is_some_and(|token| is_ready(&token))
     }
 
+    /// The reason of its condition Ready.
+    pub(crate) fn reason(&self, name: &str) -> Option<String> {
+        let token = self.object(Kind::Token, name)?;
+        let reason = token["status"]["conditions"][0]["reason"].as_str();
+        reason.map(str::to_owned)
+    }
+
+    /// The name of the Secret that a PlatformToken wants.
+    pub(crate) fn secret_of(&self, name: &str) -> String {
+        let token = self.object(Kind::Token, name);
+        let wanted = token.as_ref().map(|token| &token["spec"]["secret"]["name"]);
+        wanted.and_then(Value::as_str).unwrap_or(name).to_owned()
+    }
+
     /// The Secret of someone else that a PlatformToken would have to write.
     pub(crate) fn secret_in_the_way_of(&self, name: &str) -> Option<String> {
-        let token = self.object(Kind::Token, name)?;
-        let refused = token["status"]["conditions"][0]["reason"] == "SecretNotWritable";
-        let wanted = token["spec"]["secret"]["name"].as_str().unwrap_or(name);
-        refused.then(|| wanted.to_owned())
+        let refused = self.reason(name).as_deref() == Some("SecretNotWritable");
+        refused.then(|| self.secret_of(name))
     }
 
     /// Whether a PlatformToken is Ready, and its status names what its Secret holds.

@@ -632,21 +632,33 @@ fn what_was_minted_for_a_secret_that_turns_out_to_be_anothers_is_revoked() {
             "mint",
             "store",
             "read_secret",
+            "SecretNotWritable"
+        ],
+        "another process may store it yet, where the name was another"
+    );
+    let given = |fate| {
+        let given = Given {
+            attempt: Some(attempt(1)),
+            memory: remembering(open(attempt(1), fate)),
+            ..Given::default()
+        };
+        let resource_version = None;
+        given.secret("token", SecretFacts::Unread { resource_version })
+    };
+    assert_eq!(
+        steps(given(Fate::Minted(minted("a"))), 50, theirs),
+        ["read_secret", "look", "revoke", "SecretNotWritable"]
+    );
+    // After a crash the token is found first.
+    assert_eq!(
+        steps(given(Fate::Unknown { searched: None }), 50, theirs),
+        [
+            "read_secret",
+            "find_minted",
+            "look",
             "revoke",
             "SecretNotWritable"
         ]
-    );
-    // After a crash the token is found first.
-    let given = Given {
-        attempt: Some(attempt(1)),
-        ..Given::default()
-    };
-    let unread = SecretFacts::Unread {
-        resource_version: None,
-    };
-    assert_eq!(
-        steps(given.secret("token", unread), 0, theirs),
-        ["read_secret", "find_minted", "revoke", "SecretNotWritable"]
     );
 }
 
@@ -686,4 +698,29 @@ fn a_token_that_was_stored_while_it_was_looked_for_is_not_given_up() {
     let given = given.secret("token", SecretFacts::Absent);
     let mut snapshot = given.snapshot(at(0));
     assert_eq!(revoked(&mut snapshot, at(50), stored), ["id-late"]);
+}
+
+#[test]
+fn no_two_attempts_of_one_run_share_an_id() {
+    // The first POST hangs until it must have ended, all in one run.
+    let mut snapshot = Given::default().snapshot(at(0));
+    let unknown = |step: &Step| match step {
+        Step::Mint(_) => Outcome::MintUnknown(Trouble::transient(Reason::Unreachable, "x")),
+        Step::FindMinted(_) => Outcome::NoneMinted,
+        step => fair_outcome(step),
+    };
+    let mut opened = Vec::new();
+    let mut now = at(0);
+    while let Next::Step(step) = plan(&snapshot, now) {
+        if let Step::Open(attempt) = &step {
+            opened.push(attempt.at.clone());
+        }
+        let outcome = unknown(&step);
+        let slow = matches!(step, Step::Mint(_));
+        snapshot.fold(step, outcome, now);
+        if slow {
+            now = at(50);
+        }
+    }
+    assert_eq!(opened.len(), 1, "{opened:?}");
 }
