@@ -269,7 +269,6 @@ impl Snapshot {
                 Outcome::Stored(version),
             ) => {
                 self.note_stored(because, &name, &issued);
-                self.run.stored = true;
                 self.memory.held = None;
                 self.memory.verified = None;
                 self.memory.lost = 0;

@@ -76,11 +76,11 @@ fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
 fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
     let wanted = !matches!(&s.account, super::AccountFacts::Ready(identity) if !identity.verify);
     let status = &s.token.status;
+    let version = &own.version.resource_version;
     let said = is_ready(status)
         && status.token_hash.as_ref() == Some(&issued.hash)
         && status.secret_name.as_ref() == Some(&s.token.secret_name)
-        && !s.run.stored;
-    let version = &own.version.resource_version;
+        && status.secret_resource_version.as_ref() == Some(version);
     let answered = |(hash, at): &(TokenHash, String)| *hash == issued.hash && at == version;
     if !wanted || said || s.memory.verified.as_ref().is_some_and(answered) {
         return None;

@@ -26,9 +26,15 @@ pub fn report(s: &Snapshot, verdict: &Verdict, now: Moment) -> Option<PlatformTo
     }
     match s.wanted() {
         SecretFacts::Own(own) => {
-            status.secret_name = Some(s.token.secret_name.clone());
-            status.secret_resource_version =
-                own.whole.then(|| own.version.resource_version.clone());
+            // A former one stays on record until it is gone: without its labels no watch shows it.
+            let former = status.secret_name.take_if(|former| {
+                let mut strays = s.strays();
+                strays.any(|(name, _)| name == former)
+            });
+            let wanted = &s.token.secret_name;
+            status.secret_name = former.or_else(|| Some(wanted.clone()));
+            let current = own.whole && status.secret_name.as_ref() == Some(wanted);
+            status.secret_resource_version = current.then(|| own.version.resource_version.clone());
         }
         SecretFacts::Absent | SecretFacts::Foreign { .. } => status.secret_resource_version = None,
         SecretFacts::Unread { .. } => {}

@@ -102,8 +102,6 @@ pub struct Run {
     pub permitted: bool,
     /// The dry run has passed.
     pub writable: bool,
-    /// A Secret was written.
-    pub stored: bool,
     /// What the platform said of a lost value.
     pub recovery: Option<Recovery>,
     /// What we had read was out of date.

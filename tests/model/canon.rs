@@ -362,7 +362,6 @@ fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
         gone: _,
         permitted: _,
         writable: _,
-        stored: _,
         stale: _,
         recovery,
         trouble: _,

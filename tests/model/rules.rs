@@ -268,7 +268,6 @@ impl Rules {
             gone: run.gone,
             permitted: run.permitted,
             writable: run.writable,
-            stored: run.stored,
             recovery: run
                 .recovery
                 .as_ref()
@@ -489,7 +488,6 @@ impl Rules {
             gone,
             permitted,
             writable,
-            stored,
             recovery,
             stale,
             trouble,
@@ -514,7 +512,6 @@ impl Rules {
             gone,
             permitted,
             writable,
-            stored,
             stale,
             recovery: recovery.map(|recovery| match recovery {
                 plan::Recovery::Value(value) => Recovery::Value(names_of::token_of(&value)),

@@ -176,6 +176,8 @@ impl World {
         let goes_unseen = |change: &Change| {
             match change.key.kind {
                 Kind::Account => proven = !change.deleted && is_ready(&change.object),
+                // Its status tells so a little later.
+                Kind::Secret if change.key.name == "credentials" => proven = false,
                 Kind::Token => return change.deleted && !proven,
                 _ => {}
             }

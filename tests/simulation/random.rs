@@ -79,9 +79,14 @@ async fn live(world: &Arc<World>, chance: &mut Chance, lasts: Duration) {
         if let Some(secret) = world.secret_in_the_way_of(name) {
             world.delete(Kind::Secret, &secret);
         }
-        // The value was written back in the moment in which someone revoked its token.
+    }
+    sleep(Duration::from_mins(20)).await;
+    for name in ["one", "two", "three"] {
+        // Its value was written back in the moment in which someone revoked its token.
         if world.reason(name).as_deref() == Some("VerificationFailed") {
-            world.patch(Kind::Secret, &world.secret_of(name), no_value());
+            for secret in world.secrets_of(name) {
+                world.patch(Kind::Secret, &secret, no_value());
+            }
         }
     }
 }
