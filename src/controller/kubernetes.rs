@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use kube::core::Status;
+
 use crate::cause::innermost;
 
 /// How long one call may take.
@@ -60,7 +62,7 @@ fn sort(error: kube::Error) -> KubeError {
                 KubeError::AlreadyExists(message)
             } else if status.is_conflict() {
                 KubeError::Conflict(message)
-            } else if status.is_not_found() {
+            } else if names_what_is_missing(&status) {
                 KubeError::NotFound(message)
             } else if matches!(status.code, 400 | 403 | 405 | 413 | 415 | 422) {
                 KubeError::Refused(message)
@@ -72,9 +74,54 @@ fn sort(error: kube::Error) -> KubeError {
     }
 }
 
+/// A proxy, or an API server that does not serve the kind, says 404 as well: only one that names an object tells of it.
+fn names_what_is_missing(status: &Status) -> bool {
+    let named = status
+        .details
+        .as_ref()
+        .is_some_and(|it| !it.name.is_empty());
+    status.reason == "NotFound" && named
+}
+
 /// A resourceVersion as a number; they grow within one kind of object.
 pub(crate) fn version(resource_version: Option<&String>) -> u64 {
     resource_version
         .and_then(|text| text.parse().ok())
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::response::StatusDetails;
+
+    use super::*;
+
+    #[test]
+    fn only_a_404_that_names_an_object_says_that_it_is_gone() {
+        let answer = |reason: &str, name: Option<&str>| {
+            let details = name.map(|name| StatusDetails {
+                name: name.into(),
+                group: String::new(),
+                kind: String::new(),
+                uid: String::new(),
+                causes: Vec::new(),
+                retry_after_seconds: 0,
+            });
+            let status = Status {
+                code: 404,
+                reason: reason.into(),
+                details,
+                ..Status::default()
+            };
+            sort(kube::Error::Api(Box::new(status)))
+        };
+        let gone = |error| matches!(error, KubeError::NotFound(_));
+        assert!(gone(answer("NotFound", Some("a"))));
+        assert!(!gone(answer("NotFound", None)), "the kind is not served");
+        assert!(!gone(answer("NotFound", Some(""))));
+        assert!(
+            !gone(answer("Failed to parse error data", None)),
+            "a proxy's page"
+        );
+    }
 }

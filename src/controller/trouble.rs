@@ -1,32 +1,10 @@
 //! What the outside says, in the words of the rules: the one place where errors become a reason, a message and a
 //! reaction, and where a row becomes a listed token.
 
-use super::Context;
-use super::accounts::Session;
 use super::kubernetes::KubeError;
 use crate::api::Reason;
 use crate::plan::{Listed, Trouble};
 use crate::platform::{Error, PAUSE, Row};
-
-impl Context {
-    /// What a failed call to the platform means; one that concerns the whole account is told to it as well.
-    pub(super) fn platform_trouble(
-        &self,
-        session: Option<&Session>,
-        doing: &str,
-        error: &Error,
-    ) -> Trouble {
-        self.telemetry.platform_error(error.class());
-        if let Some(session) = session {
-            match error {
-                Error::Throttled { retry_after } => session.throttle.pause(*retry_after),
-                Error::Unauthorized(_) | Error::Forbidden(_) => self.accounts.doubt(&session.key),
-                _ => {}
-            }
-        }
-        of_platform(doing, error)
-    }
-}
 
 /// What a failed call to the platform means. `doing` completes "…: `error`".
 pub(crate) fn of_platform(doing: &str, error: &Error) -> Trouble {

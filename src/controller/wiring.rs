@@ -77,7 +77,10 @@ pub async fn run(
         tokio::select! {
             _ = ready => {
                 let woken = (wakes.tokens, woken_owners);
-                run_tokens(&operator, concurrency, caches.tokens, woken, &shutdown).await;
+                tokio::select! {
+                    () = run_tokens(&operator, concurrency, caches.tokens, woken, &shutdown) => {}
+                    () = finish_orphans(&operator) => {}
+                }
             }
             () = shutdown.cancelled() => {}
         }
@@ -87,7 +90,6 @@ pub async fn run(
         _ = controllers => {}
         () = watch_secrets(&operator, wake_owner, secrets_listed) => {}
         () = credentials::watch_all(&operator, wakes.credentials) => {}
-        () = finish_orphans(&operator) => {}
         () = split => {}
     }
     Ok(())
@@ -210,6 +212,10 @@ async fn watch_secrets(
 }
 
 async fn finish_orphans(operator: &Operator) {
+    // A PlatformToken that is not in the cache is gone only once all were listed.
+    if operator.context.tokens.wait_until_ready().await.is_err() {
+        return std::future::pending().await;
+    }
     loop {
         tokio::time::sleep(Operator::LOOK_FOR_ORPHANS).await;
         for (namespace, name) in operator.orphans() {

@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::step::bound;
-use super::{OpenAttempt, Plan, RevokeWith, Snapshot, Step};
+use super::{OpenAttempt, OwnSecret, Plan, RevokeWith, Snapshot, Step};
 use crate::api::{TokenHash, TokenId, TokenValue, UserId};
 
 /// A token that is younger may be missing from a list that lags.
@@ -156,21 +156,28 @@ fn given_up(s: &Snapshot) -> impl Iterator<Item = Debt> {
             },
         })
     });
-    let by_secret = s.own_secrets().flat_map(|(_, own)| {
-        own.issued.iter().flat_map(|issued| {
-            own.given_up.iter().map(|token_id| Debt {
-                token_id: token_id.clone(),
-                base_url: issued.base_url.clone(),
-                user_id: Some(issued.user_id.clone()),
-                hash: None,
-                value: None,
-                evidence: Evidence::Recorded {
-                    before: issued.issued_at,
-                },
-            })
-        })
-    });
+    let by_secret = s.own_secrets().flat_map(|(_, own)| own.debts());
     by_attempt.chain(by_secret)
+}
+
+impl OwnSecret {
+    /// What it records as given up.
+    pub(super) fn debts(&self) -> Vec<Debt> {
+        let Some(issued) = &self.issued else {
+            return Vec::new();
+        };
+        let debt = |token_id: &TokenId| Debt {
+            token_id: token_id.clone(),
+            base_url: issued.base_url.clone(),
+            user_id: Some(issued.user_id.clone()),
+            hash: None,
+            value: None,
+            evidence: Evidence::Recorded {
+                before: issued.issued_at,
+            },
+        };
+        self.given_up.iter().map(debt).collect()
+    }
 }
 
 /// With its own value if we have it: accounts and credentials may have gone first.

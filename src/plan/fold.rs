@@ -17,7 +17,16 @@ impl Snapshot {
     /// Takes in what came of a step that was begun at `now`.
     pub fn fold(&mut self, step: Step, outcome: Outcome, now: Moment) {
         match (step, outcome) {
-            (_, Outcome::Failed(trouble)) => self.run.trouble = Some(trouble),
+            (step, Outcome::Failed(trouble)) => {
+                // It may have been done all the same.
+                if let Step::Store { name, .. }
+                | Step::Release { name, .. }
+                | Step::Remove { name, .. } = step
+                {
+                    self.doubt_secret(name);
+                }
+                self.run.trouble = Some(trouble);
+            }
             (
                 step @ (Step::Preflight { .. }
                 | Step::Store { .. }
@@ -143,11 +152,17 @@ impl Snapshot {
         self.decide_fate(Fate::Unknown {
             searched: Some(now.elapsed),
         });
-        for facts in self.secrets.values_mut() {
-            *facts = SecretFacts::Unread {
-                resource_version: None,
-            };
+        let names: Vec<String> = self.secrets.keys().cloned().collect();
+        for name in names {
+            self.doubt_secret(name);
         }
+    }
+
+    /// A Secret is not known any more, and has to be read again.
+    fn doubt_secret(&mut self, name: String) {
+        let resource_version = None;
+        self.secrets
+            .insert(name, SecretFacts::Unread { resource_version });
     }
 
     /// What a Secret proves to be the present token is remembered: the Secret may go before the status says so.
@@ -250,12 +265,7 @@ impl Snapshot {
             )
             | (Step::Preflight { name }, Outcome::Exists) => {
                 self.run.writable = false;
-                self.secrets.insert(
-                    name,
-                    SecretFacts::Unread {
-                        resource_version: None,
-                    },
-                );
+                self.doubt_secret(name);
             }
             (
                 Step::Store {
@@ -296,9 +306,11 @@ impl Snapshot {
                 let former = self.secrets.insert(name, SecretFacts::Absent);
                 if let Some(SecretFacts::Own(own)) = former
                     && wanted
-                    && own.value.is_some()
                 {
-                    self.memory.held = own.value;
+                    self.memory.surplus.extend(own.debts());
+                    if own.value.is_some() {
+                        self.memory.held = own.value;
+                    }
                 }
             }
             (step, outcome) => self.fold_mismatch(&step, &outcome),

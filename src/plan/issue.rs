@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::debts::{Debt, debts, leftovers, revoke, surplus};
 use super::keep::{keep, let_go, release};
 use super::report::{is_ready, whole_seconds};
+use super::upstream::CLOCK_SKEW;
 use super::{
-    Fate, Halt, Minted, Moment, OpenAttempt, Plan, Reaction, SecretFacts, Snapshot, Step, Trouble,
+    Fate, Halt, Identity, Minted, Moment, OpenAttempt, Plan, Reaction, SecretFacts, Snapshot, Step,
+    Trouble,
 };
 use crate::api::{
     Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason, TokenId, TokenValue, names,
@@ -73,18 +75,20 @@ fn is_settled_in_cache(s: &Snapshot) -> bool {
         && s.token.attempt.is_ok()
 }
 
-/// A token that this process alone knows of, and that no Secret will ever hold. A POST or a store that is due goes first.
+/// A token that this process alone knows of, and that no Secret will ever hold. A POST or a store that is due goes first;
+/// beside a token that is kept, [`keep`] sees to it.
 fn superseded(s: &Snapshot) -> Option<Debt> {
-    let due = s
-        .open_attempt()
-        .is_some_and(|open| matches!(open.fate, Fate::Unsent | Fate::Minted(_)));
+    let waits = match s.open_attempt() {
+        Some(open) => matches!(open.fate, Fate::Unsent | Fate::Minted(_)),
+        None => s.present().is_some(),
+    };
     let known = |debt: &Debt| {
         s.memory
             .surplus
             .iter()
             .any(|one| one.token_id == debt.token_id)
     };
-    surplus(s).find(|debt| !due && known(debt))
+    surplus(s).find(|debt| !waits && known(debt))
 }
 
 /// What only the cache knows is read live before anything rests on it.
@@ -125,7 +129,7 @@ fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
         return Err(trouble.into());
     };
     let wait = ended(s, open).saturating_sub(now.elapsed);
-    if !wait.is_zero() {
+    if open.attempt.dialect == Dialect::Current && !wait.is_zero() {
         let reaction = Reaction::Waiting(wait);
         return Err(Trouble {
             reaction,
@@ -262,7 +266,11 @@ fn store_minted(s: &Snapshot, open: &OpenAttempt, minted: &Minted, now: Moment) 
     } else {
         Reason::Issued
     };
-    let (given_up, value) = (open.others.clone(), minted.value.clone());
+    let mut given_up = open.others.clone();
+    if let SecretFacts::Own(own) = s.wanted() {
+        given_up.extend(own.given_up.iter().cloned());
+    }
+    let value = minted.value.clone();
     Ok(Some(store(s, issued, given_up, value, because, now)))
 }
 
@@ -309,10 +317,10 @@ pub(super) fn find_out(
         let identity = s.identity_of(&what, &account.base_url, account.user_id.as_ref());
         return match identity {
             // Where nobody else mints, the account finds what nobody claims.
-            Ok(identity) if !tagged && identity.exclusive => Ok(None),
+            Ok(identity) if !tagged && is_newer_than_baseline(open, identity) => Ok(None),
             Ok(_) => Ok(Some(Step::FindMinted(open.attempt.clone()))),
             // There is nothing to find, only something to tell; nobody has to wait for that.
-            Err(Halt::Trouble(_)) if !tagged && s.token.deleting => Ok(None),
+            Err(Halt::Trouble(_)) if !tagged && s.goes() => Ok(None),
             Err(halt) => Err(halt),
         };
     }
@@ -321,7 +329,7 @@ pub(super) fn find_out(
     } else {
         "the platform does not tell who made one"
     };
-    let then = if s.token.deleting {
+    let then = if s.goes() {
         "then this PlatformToken goes"
     } else {
         "then a new attempt begins"
@@ -332,6 +340,12 @@ pub(super) fn find_out(
     );
     let wait = ended.saturating_sub(now.elapsed);
     Err(Trouble::waiting(wait, Reason::CreateOutcomeUnknown, text).into())
+}
+
+/// Whether an exclusive account tells what this attempt made from what was there before.
+fn is_newer_than_baseline(open: &OpenAttempt, identity: &Identity) -> bool {
+    let since = identity.exclusive.map(|since| since + CLOCK_SKEW);
+    since.is_some_and(|since| open.attempt.opened_at > since)
 }
 
 /// When a POST of this attempt must have ended, on our monotonic clock. Where outcomes stay unknown, each new attempt may

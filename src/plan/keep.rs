@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::debts::{LISTED_WITHIN, revoke, surplus};
+use super::debts::{Debt, LISTED_WITHIN, revoke, surplus};
 use super::issue::{is_proven, mint, store};
 use super::report::is_ready;
 use super::{Moment, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step, Trouble};
@@ -39,10 +39,13 @@ fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
         } else {
             Reason::Repaired
         };
-        let given_up = match s.wanted() {
-            SecretFacts::Own(own) => own.given_up.clone(),
-            _ => BTreeSet::new(),
+        // What is owed beside it stays on record with it.
+        let same_account = |debt: &Debt| {
+            let same_user = debt.user_id.as_ref() == Some(&issued.user_id);
+            debt.base_url == issued.base_url && same_user
         };
+        let owed = surplus(s).filter(same_account);
+        let given_up = owed.map(|debt| debt.token_id).collect();
         return Ok(Some(store(
             s,
             issued.clone(),

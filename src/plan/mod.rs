@@ -100,12 +100,12 @@ pub fn plan(snapshot: &Snapshot, now: Moment) -> Next {
     let planned = match &snapshot.run.trouble {
         Some(trouble) => Err(Halt::Trouble(trouble.clone())),
         None if snapshot.run.stale => Err(Halt::Silent),
-        None if snapshot.token.deleting || snapshot.run.gone => retire::plan(snapshot, now),
+        None if snapshot.goes() => retire::plan(snapshot, now),
         None => issue::plan(snapshot, now),
     };
     let (verdict, requeue) = match planned {
         Ok(Some(step)) => return Next::Step(step),
-        Ok(None) if snapshot.token.deleting || snapshot.run.gone => (Verdict::Gone, None),
+        Ok(None) if snapshot.goes() => (Verdict::Gone, None),
         Ok(None) => (Verdict::Ready, None),
         Err(Halt::Silent) => (Verdict::Silent, Some(LOOK_AGAIN)),
         Err(Halt::Trouble(trouble)) => {

@@ -2,22 +2,27 @@
 //! Its Secrets are deleted before it goes, and lose our finalizer after it: whatever is left by a crash between the two
 //! still holds the value that revokes itself, and needs no account.
 
-use super::debts::{debts, revoke};
+use super::debts::{Debt, debts, revoke};
 use super::issue::{find_out, read_secrets};
 use super::keep::let_go;
-use super::{AccountFacts, Fate, Halt, Moment, Plan, Snapshot, Step};
+use super::{AccountFacts, Fate, Halt, Moment, OwnSecret, Plan, Snapshot, Step};
 
-/// The next step of a PlatformToken that is being deleted.
+/// The next step of a PlatformToken that goes.
 pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
-    if !s.token.is_held() && !s.run.gone {
-        return Ok(None);
-    }
-    if matches!(s.account, AccountFacts::Pending) && !s.run.gone {
+    if matches!(s.account, AccountFacts::Pending) {
         // Its credential is not known yet, and might be the very token that is to be revoked.
         return Err(Halt::Silent);
     }
     if let Some(step) = read_secrets(s) {
         return Ok(Some(step));
+    }
+    if !s.token.is_held() && !s.run.gone && !s.own_secrets().any(hangs) {
+        // Whoever took our finalizer off answers for the token.
+        return Ok(None);
+    }
+    let has_value = |debt: &Debt| debt.value.is_some();
+    if let Some(debt) = debts(s).into_iter().find(has_value) {
+        return revoke(s, debt);
     }
     if let Some(open) = s.open_attempt()
         && let Fate::Unknown { searched } = open.fate
@@ -31,19 +36,24 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if let Some(step) = let_go(s) {
         return Ok(Some(step));
     }
-    let mut secrets = s.own_secrets();
-    if let Some((name, own)) = secrets.find(|(_, own)| !own.deleting) {
-        let (name, version) = (name.clone(), own.version.clone());
+    let find = |wanted: fn(&OwnSecret) -> bool| {
+        let found = s.own_secrets().find(|(_, own)| wanted(own));
+        found.map(|(name, own)| (name.clone(), own.version.clone()))
+    };
+    if let Some((name, version)) = find(|own| !own.deleting) {
         return Ok(Some(Step::Remove { name, version }));
     }
-    if !s.run.gone {
+    // Without its labels no watch would show what a crash leaves.
+    if let Some((name, version)) = find(|own| own.held && !own.whole) {
+        return Ok(Some(Step::Release { name, version }));
+    }
+    if s.token.is_held() && !s.run.gone {
         return Ok(Some(Step::LiftFinalizer));
     }
-    let mut secrets = s.own_secrets();
-    Ok(secrets
-        .find(|(_, own)| own.held)
-        .map(|(name, own)| Step::Release {
-            name: name.clone(),
-            version: own.version.clone(),
-        }))
+    Ok(find(|own| own.held).map(|(name, version)| Step::Release { name, version }))
+}
+
+/// Whether a Secret is being deleted and our finalizer keeps it.
+fn hangs((_, own): (&String, &OwnSecret)) -> bool {
+    own.deleting && own.held
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::step::bound;
 use super::{Fate, Memory, Moment, Note, OpenAttempt, OwnSecret, Recovery, SecretFacts, Trouble};
 use crate::api::{
@@ -83,8 +85,8 @@ pub struct Identity {
     pub credential: TokenHash,
     /// Whether new tokens are proven before they are Ready.
     pub verify: bool,
-    /// Nobody else mints on this account.
-    pub exclusive: bool,
+    /// Nobody else mints on this account: when what was there before was written down.
+    pub exclusive: Option<Timestamp>,
 }
 
 /// What one run has found out, on top of what it began with.
@@ -204,6 +206,11 @@ impl Snapshot {
                 self.memory.surplus.extend(superseded.debts());
             }
         }
+    }
+
+    /// Whether the PlatformToken is being deleted, or gone already.
+    pub(super) fn goes(&self) -> bool {
+        self.token.deleting || self.run.gone
     }
 
     /// The attempt on the PlatformToken, if it is its own.

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{Leftover, Listed, Moment, Note};
 use crate::api::{
     AccountStatus, AttemptAccount, AttemptId, Baseline, Reason, TokenCounts, TokenHash, TokenId,
-    TokenValue, UserId, cluster_tag,
+    UserId, cluster_tag,
 };
 
 /// A token that is younger may be about to be stored.
@@ -151,8 +151,7 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
             stock.counts.managed += 1;
             continue;
         }
-        let hash = row.value.as_ref().map(TokenValue::hash);
-        let is_credential = hash.is_some_and(|hash| taking.credentials.contains(&hash));
+        let is_credential = row.has_value_of(taking.credentials);
         let awaited = row.tags.iter().any(|tag| open.contains(tag));
         let suspect = !row.used && taking.suspected.contains(&row.id);
         if is_credential || awaited || (row.created_at > settled && !suspect) {

@@ -9,7 +9,7 @@ use super::{Minted, Outcome};
 use crate::api::{Attempt, Owner, TokenHash, TokenId, TokenValue, UserId};
 
 /// How far the platform's clock may be behind ours.
-const CLOCK_SKEW: Duration = Duration::from_mins(5);
+pub(super) const CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// One token as the platform lists it.
 #[derive(Debug, Clone)]
@@ -37,6 +37,13 @@ impl Listed {
             .all(|tag| self.tags.contains(tag));
         let value = self.value.as_ref().map(TokenValue::hash);
         tagged || (value.is_some() && value.as_ref() == hash)
+    }
+
+    /// Whether its value, as far as it is shown, is one of these.
+    #[must_use]
+    pub fn has_value_of(&self, hashes: &BTreeSet<TokenHash>) -> bool {
+        let value = self.value.as_ref();
+        value.is_some_and(|value| hashes.contains(&value.hash()))
     }
 
     /// The token with its value, or its id where the value is withheld.
@@ -89,13 +96,9 @@ pub fn suspects(
         .opened_at
         .checked_sub(CLOCK_SKEW)
         .unwrap_or(Timestamp::MIN);
-    let is_credential = |row: &Listed| {
-        let value = row.value.as_ref();
-        value.is_some_and(|value| credentials.contains(&value.hash()))
-    };
     rows.iter()
         .filter(|row| row.created_at >= since && !row.used)
-        .filter(|row| !named.contains(&row.id) && !is_credential(row))
+        .filter(|row| !named.contains(&row.id) && !row.has_value_of(credentials))
         .map(|row| row.id.clone())
         .collect()
 }

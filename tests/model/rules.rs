@@ -244,7 +244,7 @@ impl Rules {
             dialect: self.dialect,
             credential: platform_token_operator::api::TokenHash::recorded("credential"),
             verify: true,
-            exclusive: false,
+            exclusive: None,
         };
         let secrets = run.secrets.iter().enumerate().filter_map(|(name, facts)| {
             let facts = self.secret(facts.as_ref()?);

@@ -147,6 +147,11 @@ async fn what_is_missing_is_not_found(place: Place) {
     let created = create(&nowhere, &secret("x", "x")).await;
     assert_eq!(refusal(created), missing);
     assert_eq!(refusal(place.tokens().get("nobody").await), missing);
+    let unnamed = place.tokens().get("nobody").await.unwrap_err();
+    let kube::Error::Api(status) = unnamed else {
+        panic!("{unnamed}");
+    };
+    assert_eq!(status.details.unwrap().name, "nobody");
 }
 
 async fn a_patch_of_an_older_version_conflicts(place: Place) {

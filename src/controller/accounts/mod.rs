@@ -136,9 +136,14 @@ impl Accounts {
     /// A proven account of this user, whichever it is.
     pub(super) fn of_user(&self, base_url: &str, user_id: &UserId) -> Option<Arc<Session>> {
         let known = self.lock();
+        let current = |(key, known): &(&AccountKey, &Known)| {
+            self.revision(key)
+                .is_ok_and(|revision| revision == known.of)
+        };
         let mut sessions: Vec<_> = known
-            .values()
-            .filter_map(|known| known.proven.session.as_ref().ok())
+            .iter()
+            .filter(current)
+            .filter_map(|(_, known)| known.proven.session.as_ref().ok())
             .filter(|session| session.identity.base_url == base_url)
             .filter(|session| session.identity.user_id.as_ref() == Some(user_id))
             .collect();
@@ -311,12 +316,12 @@ pub(super) async fn reconcile<K: Account>(
     let former = account.status().unwrap_or(&nothing);
     let mut inventory = context.accounts.inventory(account);
     // What is made on an exclusive account before its baseline is kept would be taken for older than it.
-    let waits = |status: &AccountStatus| match &proof {
-        Ok(identity) => identity.exclusive && status.baseline(identity.user_id.as_ref()).is_none(),
+    let waits = match &proof {
+        Ok(identity) => account.settings().exclusive && identity.exclusive.is_none(),
         Err(_) => false,
     };
     let remembered =
-        (!waits(former)).then(|| remember(account, context, proven.clone(), inventory.clone()));
+        (!waits).then(|| remember(account, context, proven.clone(), inventory.clone()));
     let stock = match &proven.session {
         Ok(session) => inventory.take(account, context, session).await,
         Err(_) => None,
@@ -341,10 +346,8 @@ pub(super) async fn reconcile<K: Account>(
         context.accounts.keep(&key, inventory);
         wait
     } else {
-        if written.is_err() || waits(&status) {
-            let text = "what is on the account is not written down yet, and it is exclusive";
-            proven.session = Err(Trouble::transient(Reason::AccountPending, text));
-        }
+        let text = "what was on the account before it became exclusive is being written down";
+        proven.session = Err(Trouble::transient(Reason::AccountPending, text));
         remember(account, context, proven, inventory)
     };
     // Begun after the proof is remembered: its first event tells whether the Secret has changed since it was read.

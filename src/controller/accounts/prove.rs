@@ -107,14 +107,16 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
             ))
         }
         Ok(who) => {
+            let status = account.status().filter(|_| settings.exclusive);
+            let baseline = status.and_then(|status| status.baseline(who.user_id.as_ref()));
             let identity = Identity {
                 base_url: settings.base_url.clone(),
-                user_id: who.user_id,
+                user_id: who.user_id.clone(),
                 username: who.username,
                 dialect: who.dialect,
                 credential: hash.clone(),
                 verify: settings.verify,
-                exclusive: settings.exclusive,
+                exclusive: baseline.map(|baseline| baseline.created_at),
             };
             Ok(Arc::new(Session {
                 key: account.key(),

@@ -19,7 +19,7 @@ use crate::controller::Context;
 use crate::controller::kubernetes::{KubeError, call};
 use crate::controller::report::publish;
 use crate::controller::secrets::token_of;
-use crate::controller::trouble::of_kubernetes;
+use crate::controller::trouble::{of_kubernetes, of_platform};
 use crate::plan::{
     Claims, Leftover, Listed, Note, Stock, Stocktaking, Trouble, Unclaimed, baseline, take_stock,
 };
@@ -94,11 +94,10 @@ impl Inventory {
             .client
             .list(identity.dialect, identity.user_id.as_ref(), None)
             .await
-            .map_err(|error| {
-                context.platform_trouble(Some(session), "taking stock of the account", &error)
-            })?;
+            .map_err(|error| failed(context, session, "taking stock of the account", &error))?;
         let rows: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
-        let claims = if identity.exclusive {
+        let exclusive = account.settings().exclusive;
+        let claims = if exclusive {
             claims(context)
                 .await
                 .map_err(|error| of_kubernetes(&error))?
@@ -107,7 +106,7 @@ impl Inventory {
         };
         let nothing = AccountStatus::default();
         let former = account.status().unwrap_or(&nothing);
-        let baseline = identity.exclusive.then(|| {
+        let baseline = exclusive.then(|| {
             let user_id = identity.user_id.as_ref();
             let known = former.baseline(user_id).cloned();
             known.unwrap_or_else(|| baseline(&rows, user_id, context.clock.now()))
@@ -137,6 +136,15 @@ impl Inventory {
     }
 }
 
+/// What a failure means. The account is not doubted for it: its proof would ask for the next stock at once.
+fn failed(context: &Context, session: &Session, doing: &str, error: &Error) -> Trouble {
+    context.telemetry.platform_error(error.class());
+    if let Error::Throttled { retry_after } = error {
+        session.throttle.pause(*retry_after);
+    }
+    of_platform(doing, error)
+}
+
 async fn permit(session: &Session) -> Result<(), Trouble> {
     let permitted = session.throttle.permit(PATIENCE).await;
     permitted.map_err(|denied| {
@@ -159,7 +167,7 @@ async fn revoke<K: Account>(
         Ok(()) | Err(Error::NotFound(_)) => {}
         Err(error) => {
             let doing = format!("revoking token {token_id}, which nothing claims");
-            return Err(context.platform_trouble(Some(session), &doing, &error));
+            return Err(failed(context, session, &doing, &error));
         }
     }
     let text = format!(

@@ -100,7 +100,11 @@ impl Executor<'_> {
                     .extend(version.other_finalizers.clone());
                 // `type` cannot change; what someone else set stays.
                 secret.type_ = None;
-                call(api.patch(name, &PatchParams::default(), &Patch::Merge(secret))).await
+                // A merge removes only what it says to be nothing.
+                let mut patch = json!(secret);
+                let record = &mut patch["metadata"]["annotations"][names::GIVEN_UP];
+                *record = record.take();
+                call(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await
             }
         };
         match written {

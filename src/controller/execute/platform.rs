@@ -6,7 +6,7 @@ use super::Executor;
 use super::kubernetes::stale_or;
 use crate::api::{Attempt, Credential, Dialect, Issued, Reason, TokenId, TokenValue};
 use crate::controller::accounts::Session;
-use crate::controller::trouble::of_kubernetes;
+use crate::controller::trouble::{of_kubernetes, of_platform};
 use crate::plan::{
     Identity, Listed, Outcome, Recovery, RevokeWith, Snapshot, Trouble, claim, suspects,
 };
@@ -155,7 +155,9 @@ impl Executor<'_> {
                     match found {
                         Ok(Found::Nothing) => return Outcome::NotListed,
                         Ok(Found::Row(row)) => {
-                            if !Listed::from(*row).is_of(&s.token.owner, hash.as_ref()) {
+                            let row = Listed::from(*row);
+                            let credential = row.has_value_of(&s.credentials);
+                            if credential || !row.is_of(&s.token.owner, hash.as_ref()) {
                                 return Outcome::NotOurs;
                             }
                         }
@@ -224,9 +226,19 @@ impl Executor<'_> {
         )
     }
 
+    /// What a failure means; one that concerns the whole account is told to it as well.
     fn platform_trouble(&self, doing: &str, error: &Error) -> Trouble {
-        self.context
-            .platform_trouble(self.session.as_deref(), doing, error)
+        self.context.telemetry.platform_error(error.class());
+        if let Some(session) = &self.session {
+            match error {
+                Error::Throttled { retry_after } => session.throttle.pause(*retry_after),
+                Error::Unauthorized(_) | Error::Forbidden(_) => {
+                    self.context.accounts.doubt(&session.key);
+                }
+                _ => {}
+            }
+        }
+        of_platform(doing, error)
     }
 }
 

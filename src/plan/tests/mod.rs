@@ -115,7 +115,7 @@ fn identity() -> Identity {
         dialect: Dialect::Current,
         credential: TokenHash::recorded("credential"),
         verify: true,
-        exclusive: false,
+        exclusive: None,
     }
 }
 

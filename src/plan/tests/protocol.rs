@@ -94,8 +94,8 @@ fn of_two_rows_of_an_attempt_one_is_kept_and_the_other_revoked_once_it_is_stored
             "find_minted",
             "look",
             "store",
-            "revoke",
             "verify",
+            "revoke",
             "store",
             "verify",
             "Ready"
@@ -143,8 +143,8 @@ fn a_token_whose_value_is_masked_is_waited_out_superseded_and_revoked() {
             "open",
             "mint",
             "store",
-            "revoke",
             "verify",
+            "revoke",
             "hold",
             "Ready"
         ]
@@ -279,9 +279,15 @@ fn an_attempt_of_the_documented_dialect_tells_what_it_may_have_made_before_anoth
             .any(|note| note.text.contains("id-suspect"));
         (steps[0].clone(), told)
     };
-    assert_eq!(later(given(false)), ("find_minted".into(), true));
+    assert_eq!(later(given(None)), ("find_minted".into(), true));
     assert_eq!(
-        later(given(true)),
+        later(given(Some(at(0).wall))),
+        ("find_minted".into(), true),
+        "the platform's clock may be behind, and what it made look older than the baseline"
+    );
+    let long_ago = at(0).wall - Duration::from_mins(6);
+    assert_eq!(
+        later(given(Some(long_ago))),
         ("permit".into(), false),
         "the stock of an exclusive account finds it"
     );
@@ -290,7 +296,7 @@ fn an_attempt_of_the_documented_dialect_tells_what_it_may_have_made_before_anoth
     let deleting = Given {
         account: gone,
         deleting: true,
-        ..given(false)
+        ..given(None)
     };
     let snapshot = deleting.snapshot(at(0));
     assert_eq!(word(&plan(&snapshot, at(45))), "lift_finalizer");
@@ -723,4 +729,93 @@ fn no_two_attempts_of_one_run_share_an_id() {
         }
     }
     assert_eq!(opened.len(), 1, "{opened:?}");
+}
+
+#[test]
+fn what_a_record_names_waits_for_the_token_that_lives() {
+    // A proxy repeated the POST; the Secret names the other token, and no account can revoke it now.
+    let other = Debt {
+        token_id: id("other"),
+        base_url: "https://platform".into(),
+        user_id: Some(user()),
+        hash: None,
+        value: None,
+        evidence: Evidence::Sure,
+    };
+    let secret = OwnSecret {
+        deleting: true,
+        given_up: BTreeSet::from([id("other")]),
+        ..own(1, "a")
+    };
+    let given = Given {
+        account: AccountFacts::Broken(Trouble::stalled(Reason::Unauthorized, "x")),
+        memory: Memory {
+            surplus: vec![other],
+            ..Memory::default()
+        },
+        ..Given::issued(own_facts(secret))
+    };
+    assert_eq!(
+        steps(given, 0, fair_outcome),
+        ["look", "release", "store", "verify", "Unauthorized"]
+    );
+}
+
+#[test]
+fn a_secret_hangs_on_our_finalizer_though_its_platformtoken_is_let_go_and_is_finished() {
+    // Somebody else's finalizer holds the PlatformToken; a process died after it had lifted ours.
+    let unheld = |secret| Given {
+        deleting: true,
+        unheld: true,
+        ..Given::issued(own_facts(secret))
+    };
+    let hanging = OwnSecret {
+        deleting: true,
+        ..own(1, "a")
+    };
+    assert_eq!(
+        steps(unheld(hanging), 0, fair_outcome),
+        ["revoke", "release", "Gone"]
+    );
+    assert_eq!(steps(unheld(own(1, "a")), 0, fair_outcome), ["Gone"]);
+}
+
+#[test]
+fn a_secret_that_no_watch_shows_is_released_before_its_platformtoken_goes() {
+    let unlabelled = OwnSecret {
+        whole: false,
+        ..own(1, "a")
+    };
+    let given = Given {
+        deleting: true,
+        ..Given::issued(own_facts(unlabelled))
+    };
+    assert_eq!(
+        steps(given, 0, fair_outcome),
+        ["revoke", "remove", "release", "lift_finalizer", "Gone"]
+    );
+}
+
+#[test]
+fn a_write_that_failed_may_have_been_done() {
+    let mut snapshot = Given::default().snapshot(at(0));
+    let lost = |step: &Step| match step {
+        Step::Store { .. } => {
+            Outcome::Failed(Trouble::transient(Reason::KubernetesError, "no answer"))
+        }
+        step => fair_outcome(step),
+    };
+    story(&mut snapshot, at(0), lost);
+    assert!(matches!(snapshot.wanted(), SecretFacts::Unread { .. }));
+}
+
+#[test]
+fn what_has_a_value_is_revoked_before_anything_is_looked_for() {
+    let given = Given {
+        deleting: true,
+        attempt: Some(attempt(2)),
+        account: AccountFacts::Broken(Trouble::stalled(Reason::Unauthorized, "x")),
+        ..Given::issued(own_facts(own(1, "a")))
+    };
+    assert_eq!(steps(given, 0, fair_outcome), ["revoke", "Unauthorized"]);
 }

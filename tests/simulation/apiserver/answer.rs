@@ -10,26 +10,29 @@ use super::kind::Kind;
 pub(crate) struct Refusal {
     pub code: u16,
     pub reason: &'static str,
+    /// The name of the object.
+    pub name: String,
     pub message: String,
 }
 
 impl Refusal {
-    fn new(code: u16, reason: &'static str, message: String) -> Self {
+    fn new(code: u16, reason: &'static str, name: &str, message: String) -> Self {
         Self {
             code,
             reason,
+            name: name.to_owned(),
             message,
         }
     }
 
     pub(super) fn not_found(kind: Kind, name: &str) -> Self {
         let text = format!("{} {name:?} not found", kind.resource());
-        Self::new(404, "NotFound", text)
+        Self::new(404, "NotFound", name, text)
     }
 
     pub(super) fn already_exists(kind: Kind, name: &str) -> Self {
         let text = format!("{} {name:?} already exists", kind.resource());
-        Self::new(409, "AlreadyExists", text)
+        Self::new(409, "AlreadyExists", name, text)
     }
 
     pub(super) fn conflict(kind: Kind, name: &str, why: &str) -> Self {
@@ -37,12 +40,12 @@ impl Refusal {
             "Operation cannot be fulfilled on {} {name:?}: {why}",
             kind.resource()
         );
-        Self::new(409, "Conflict", text)
+        Self::new(409, "Conflict", name, text)
     }
 
     pub(super) fn invalid(kind: Kind, name: &str, why: &str) -> Self {
         let text = format!("{} {name:?} is invalid: {why}", kind.name());
-        Self::new(422, "Invalid", text)
+        Self::new(422, "Invalid", name, text)
     }
 
     pub(super) fn terminating(kind: Kind, name: &str, namespace: &str) -> Self {
@@ -51,18 +54,19 @@ impl Refusal {
              terminated",
             kind.resource()
         );
-        Self::new(403, "Forbidden", text)
+        Self::new(403, "Forbidden", name, text)
     }
 
     /// The double is smaller than what was asked of it: a defect of the simulation.
     pub(super) fn unserved(message: String) -> Self {
-        Self::new(501, "NotImplemented", message)
+        Self::new(501, "NotImplemented", "", message)
     }
 
     fn status(&self) -> Value {
         json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
+            "details": { "name": self.name },
         })
     }
 }
