@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Client, Config as KubeConfig};
 use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken, TokenId, UserId};
@@ -157,12 +158,20 @@ impl Account {
 
     /// Deletes Secrets whose PlatformToken is gone, as whoever finds them does; the operator has to let them go. Only a
     /// store that arrives when its sender has long been dead leaves one behind.
-    pub(crate) async fn delete_orphans(&self, orphans: &[(String, String)]) {
-        for (name, uid) in orphans {
+    pub(crate) async fn delete_orphans(&self, orphans: &[ObjectMeta]) {
+        for ObjectMeta {
+            name,
+            uid,
+            resource_version,
+            ..
+        } in orphans
+        {
+            let name = name.as_deref().unwrap_or_default();
             let exactly = DeleteParams {
                 preconditions: Some(Preconditions {
-                    uid: Some(uid.clone()),
-                    ..Preconditions::default()
+                    uid: uid.clone(),
+                    // One that was about to go when it was listed is no orphan.
+                    resource_version: resource_version.clone(),
                 }),
                 ..DeleteParams::default()
             };
@@ -172,7 +181,7 @@ impl Account {
                 Err(error) => panic!("deleting Secret {name}: {error}"),
             }
             let mut log = self.log();
-            log.orphans.insert(uid.clone());
+            log.orphans.extend(uid.clone());
             let late = log.late_stores();
             assert!(
                 log.orphans.len() as u64 <= late,

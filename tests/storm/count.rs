@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use platform_token_operator::api::{
@@ -26,8 +27,8 @@ pub(crate) struct Count {
     pub doubled: Vec<String>,
     /// Tokens of strangers that are gone, or that the operator asked to revoke.
     pub touched: Vec<String>,
-    /// Generated Secrets whose PlatformToken is gone, by name and uid: what they hold counts as held by nobody.
-    pub orphans: Vec<(String, String)>,
+    /// Generated Secrets whose PlatformToken is gone: what they hold counts as held by nobody.
+    pub orphans: Vec<ObjectMeta>,
 }
 
 impl Count {
@@ -51,10 +52,7 @@ impl Count {
             others.cloned().collect()
         });
         let mut count = Self {
-            orphans: orphans
-                .iter()
-                .map(|secret| (secret.name_any(), secret.uid().unwrap_or_default()))
-                .collect(),
+            orphans: orphans.into_iter().map(|secret| secret.metadata).collect(),
             ..Self::default()
         };
         let going = going.iter().map(ResourceExt::name_any);
