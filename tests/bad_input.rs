@@ -7,7 +7,7 @@ use platform_token_operator::api::{PlatformToken, names};
 use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Shape, Verb, When};
 use serde_json::json;
 
-use crate::support::{World, value};
+use crate::support::{World, eventually, value};
 
 fn on_post(fault: Fault) -> Vec<Rule> {
     vec![Rule::always(Match::on(Verb::Post, Route::Tokens), fault)]
@@ -79,7 +79,7 @@ async fn a_secret_that_kubernetes_refuses_costs_no_token() {
         }))
         .await;
     let quota = world.api::<k8s_openapi::api::core::v1::ResourceQuota>();
-    crate::support::eventually("the quota counts", || async {
+    eventually("the quota counts", || async {
         quota.get("none").await.unwrap().status?.used
     })
     .await;
@@ -119,11 +119,13 @@ async fn an_api_that_refuses_to_mint_is_told_and_asked_again_later() {
 }
 
 fn posts(world: &World) -> u64 {
+    calls(world, Verb::Post, Route::Tokens)
+}
+
+fn calls(world: &World, method: Verb, route: Route) -> u64 {
     world.platform.with(|sandbox, _| {
-        let calls = sandbox
-            .calls()
-            .iter()
-            .filter(|(call, _)| call.method == Verb::Post);
+        let calls = sandbox.calls().iter();
+        let calls = calls.filter(|(call, _)| call.method == method && call.route == route);
         calls.map(|(_, count)| count).sum()
     })
 }
@@ -157,6 +159,31 @@ async fn trouble_does_not_run_hot() {
         1,
         "{events:?}"
     );
+}
+
+#[tokio::test]
+async fn an_account_whose_list_is_refused_does_not_run_hot() {
+    let world = World::new().await;
+    world.until_account("main", "Proven").await;
+    let refused = Fault::Status {
+        when: When::Before,
+        status: 403,
+        body: Shape::Detail,
+        retry_after: None,
+    };
+    let list = Match::on(Verb::Get, Route::Tokens);
+    world.platform.script(vec![Rule::always(list, refused)]);
+    let lists = || calls(&world, Verb::Get, Route::Tokens);
+    let before = lists();
+    world.account("second", json!({})).await;
+    world.until_account("second", "Proven").await;
+    eventually("stock is taken", || async {
+        (lists() > before).then_some(())
+    })
+    .await;
+    // The account itself answers: nothing asks again before the next resync.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(lists(), before + 1);
 }
 
 #[tokio::test]
