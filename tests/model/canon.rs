@@ -36,6 +36,8 @@ pub(crate) struct Caps {
     pub unsent: u8,
     /// Until it may be given up.
     pub unknown: u8,
+    /// As long as its token waits for a Secret that is another's.
+    pub minted: u8,
     /// Until nothing rests any more on a proof of the PlatformToken.
     pub proven: u8,
 }
@@ -46,7 +48,8 @@ impl Caps {
         match fate {
             Fate::Unsent if !awaits_post => self.unsent,
             Fate::Unsent | Fate::Unknown { .. } | Fate::Withheld(_) => self.unknown,
-            Fate::Void | Fate::Minted(_) => 0,
+            Fate::Minted(_) => self.minted,
+            Fate::Void => 0,
         }
     }
 }

@@ -67,11 +67,13 @@ impl Rules {
         };
         let lost = world.faults.lost + masked;
         let ticks = |seconds: u64| u8::try_from(seconds.div_ceil(world.tick)).unwrap();
+        let unknown = ticks(45 << lost.saturating_sub(1).min(4));
         Self {
             names: Names::new(),
             caps: Caps {
                 unsent: ticks(15),
-                unknown: ticks(45 << lost.saturating_sub(1).min(4)),
+                unknown,
+                minted: if world.rivals { unknown } else { 0 },
                 proven: ticks(15),
             },
             dialect: world.dialect,
