@@ -1,13 +1,15 @@
 //! Walks through a world completely: every state that can be reached, by the shortest way, and what can become of it.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::time::{Duration, Instant};
 
-use crate::canon::{canonical, digest};
+use crate::canon::canonical;
 use crate::claims::{Claim, is_as_it_shall_be};
+use crate::digest::{Folded, digest};
+use crate::moves::Move;
 use crate::rules::Rules;
-use crate::scene::{Move, Scene};
+use crate::scene::Scene;
 use crate::world::{State, World};
 
 /// What a walk came to.
@@ -134,23 +136,5 @@ impl Graph {
                 return;
             }
         }
-    }
-}
-
-/// A digest needs no other hash.
-#[derive(Default)]
-struct Folded(u64);
-
-impl Hasher for Folded {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("digests are numbers");
-    }
-
-    fn write_u128(&mut self, n: u128) {
-        self.0 = n as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

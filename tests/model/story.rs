@@ -1,10 +1,13 @@
-//! The way to a broken claim, as plain sentences.
+//! The way to a broken claim, as plain sentences, and the names in them.
+
+use std::fmt::Write;
 
 use crate::canon::canonical;
 use crate::claims::Claim;
+use crate::moves::Move;
 use crate::rules::Rules;
-use crate::scene::{Move, Scene};
-use crate::world::{State, World};
+use crate::scene::Scene;
+use crate::world::{GROUP, State, World};
 
 /// Tells what happened, move by move.
 pub(crate) fn story(world: &World, claim: Claim, way: &[Move]) -> String {
@@ -18,7 +21,7 @@ pub(crate) fn story(world: &World, claim: Claim, way: &[Move]) -> String {
         let who = who(&scene.state, names, *happens);
         scene.play(*happens);
         let told = scene.told.join("; ");
-        text.push_str(&format!("{:3}. {who}{told}\n", n + 1));
+        writeln!(text, "{:3}. {who}{told}", n + 1).expect("a text takes it");
         state = scene.state;
         // The walk went on from the canonical form, in which processes may have changed places.
         if canonical(&mut state.clone(), world, rules.caps) {
@@ -51,5 +54,25 @@ fn who(state: &State, names: [&str; 2], happens: Move) -> String {
             .sender
             .map_or(String::new(), process),
         Move::Tick | Move::Rest | Move::Delete(_) | Move::Remove(_) => String::new(),
+    }
+}
+
+/// How the story calls a PlatformToken.
+pub(crate) fn token_name(i: usize) -> &'static str {
+    ["x", "y"][i]
+}
+
+/// How the story calls a Secret.
+pub(crate) fn secret_name(name: usize) -> &'static str {
+    ["x", "y"][name]
+}
+
+/// How the story calls an upstream token.
+pub(crate) fn upstream_name(token: u8) -> String {
+    let no = token % GROUP + 1;
+    match token / GROUP {
+        0 => format!("token x{no}"),
+        1 => format!("token y{no}"),
+        _ => format!("the stranger's token {no}"),
     }
 }
