@@ -59,6 +59,10 @@ pub(crate) fn large() -> Vec<World> {
         deleted: Some(0),
         ..World::CALM
     };
+    let removed = Faults {
+        removed: 1,
+        ..faults(1, 1)
+    };
     let mut worlds: Vec<World> = [
         World {
             name: "one process, two crashes, a lost answer",
@@ -71,6 +75,39 @@ pub(crate) fn large() -> Vec<World> {
             deleted: Some(1),
             faults: faults(2, 1),
             ..World::CALM
+        },
+        World {
+            name: "a refusal",
+            faults: Faults {
+                refused: 1,
+                ..faults(2, 1)
+            },
+            ..deleted.clone()
+        },
+        World {
+            name: "a user removes a Secret, a crash, a lost answer",
+            faults: removed.clone(),
+            ..World::CALM
+        },
+        World {
+            name: "a user removes a Secret, a deletion, a crash, a lost answer",
+            faults: removed,
+            ..deleted.clone()
+        },
+        World {
+            name: "a stale cache, a deletion, a crash, a lost answer",
+            stale: true,
+            faults: faults(1, 1),
+            ..deleted.clone()
+        },
+        World {
+            name: "a stale cache, a user removes a Secret, a deletion, a crash",
+            stale: true,
+            faults: Faults {
+                removed: 1,
+                ..faults(1, 0)
+            },
+            ..deleted.clone()
         },
         World {
             name: "two rivals for one Secret",
@@ -112,12 +149,26 @@ pub(crate) fn large() -> Vec<World> {
             ..World::CALM
         },
         World {
-            name: "a refusal",
+            name: "two processes, a user removes a Secret",
+            processes: 2,
             faults: Faults {
-                refused: 1,
-                ..faults(2, 1)
+                removed: 1,
+                ..World::CALM.faults
             },
-            ..deleted.clone()
+            ..World::CALM
+        },
+        World {
+            name: "two processes, slow answers",
+            processes: 2,
+            slow: true,
+            tick: 5,
+            ..World::CALM
+        },
+        World {
+            name: "two processes, a crash, a lost answer",
+            processes: 2,
+            faults: faults(1, 1),
+            ..World::CALM
         },
         World {
             name: "masked values",
