@@ -4,7 +4,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::step::bound;
 use super::{OpenAttempt, OwnSecret, Plan, RevokeWith, Snapshot, Step};
-use crate::api::{TokenHash, TokenId, TokenValue, UserId};
+use crate::api::{Issued, TokenHash, TokenId, TokenValue, UserId};
 
 /// A token that is younger may be missing from a list that lags.
 pub(super) const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
@@ -24,6 +24,22 @@ pub struct Debt {
     pub value: Option<TokenValue>,
     /// Why we believe that it is ours.
     pub evidence: Evidence,
+}
+
+impl Debt {
+    /// A token that a record tells of.
+    pub(super) fn of(issued: Issued, value: Option<TokenValue>) -> Self {
+        Self {
+            token_id: issued.token_id,
+            base_url: issued.base_url,
+            user_id: Some(issued.user_id),
+            hash: Some(issued.hash),
+            value,
+            evidence: Evidence::Recorded {
+                before: issued.issued_at,
+            },
+        }
+    }
 }
 
 /// Why we believe that a token is ours.
@@ -73,39 +89,19 @@ pub(super) fn surplus(s: &Snapshot) -> impl Iterator<Item = Debt> + use<> {
 
 /// All that is known, the best known first.
 fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
-    let issued = s.token.status.issued().map(|issued| Debt {
-        value: s.value_of(&issued.hash),
-        token_id: issued.token_id,
-        base_url: issued.base_url,
-        user_id: Some(issued.user_id),
-        hash: Some(issued.hash),
-        evidence: Evidence::Recorded {
-            before: issued.issued_at,
-        },
+    let issued = s.token.status.issued().map(|issued| {
+        let value = s.value_of(&issued.hash);
+        Debt::of(issued, value)
     });
     // A Secret's record counts only beside the value that it speaks of.
     let stored = s.own_secrets().filter_map(|(_, own)| {
         let issued = own.issued.clone()?;
-        Some(Debt {
-            value: Some(bound(own.value.as_ref(), &issued.hash)?),
-            token_id: issued.token_id,
-            base_url: issued.base_url,
-            user_id: Some(issued.user_id),
-            hash: Some(issued.hash),
-            evidence: Evidence::Recorded {
-                before: issued.issued_at,
-            },
-        })
+        let value = bound(own.value.as_ref(), &issued.hash)?;
+        Some(Debt::of(issued, Some(value)))
     });
-    let remembered = s.memory.issued.clone().map(|issued| Debt {
-        value: s.value_of(&issued.hash),
-        token_id: issued.token_id,
-        base_url: issued.base_url,
-        user_id: Some(issued.user_id),
-        hash: Some(issued.hash),
-        evidence: Evidence::Recorded {
-            before: issued.issued_at,
-        },
+    let remembered = s.memory.issued.clone().map(|issued| {
+        let value = s.value_of(&issued.hash);
+        Debt::of(issued, value)
     });
     let made = s.memory.attempt.iter().flat_map(OpenAttempt::debts);
     issued

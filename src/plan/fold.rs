@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::debts::LISTED_WITHIN;
+use super::debts::{Debt, LISTED_WITHIN};
 use super::memory::{Fate, OpenAttempt};
 use super::snapshot::Snapshot;
 use super::step::bound;
@@ -171,8 +171,15 @@ impl Snapshot {
             let mut own = self.own_secrets();
             own.any(|(_, own)| bound(own.value.as_ref(), &issued.hash).is_some())
         };
-        if let Some(present) = self.present().filter(proven) {
-            self.memory.issued = Some(present);
+        let Some(present) = self.present().filter(proven) else {
+            return;
+        };
+        // Another process has superseded what this one had seen, and may never have known of it.
+        let former = self.memory.issued.replace(present.clone());
+        if let Some(former) = former.filter(|former| former.token_id != present.token_id) {
+            let value = bound(self.memory.held.as_ref(), &former.hash);
+            self.memory.held.take_if(|_| value.is_some());
+            self.memory.surplus.push(Debt::of(former, value));
         }
     }
 
@@ -334,6 +341,10 @@ impl Snapshot {
             && matches!(&open.fate, Fate::Minted(minted) if minted.token_id == token_id)
         {
             open.fate = Fate::Void;
+        }
+        let issued = self.memory.issued.as_ref();
+        if issued.is_some_and(|issued| issued.token_id == token_id) {
+            self.memory.held = None;
         }
         self.memory.revoked.insert(token_id);
     }

@@ -66,7 +66,8 @@ impl Memory {
     /// Whether no token is known to this process alone.
     pub(super) fn holds_nothing(&self) -> bool {
         let open = self.attempt.as_ref();
-        self.surplus.is_empty() && open.is_none_or(|open| open.debts().is_empty())
+        let made_nothing = open.is_none_or(|open| open.debts().is_empty());
+        self.held.is_none() && self.surplus.is_empty() && made_nothing
     }
 }
 

@@ -245,11 +245,11 @@ impl Snapshot {
     #[must_use]
     pub fn present(&self) -> Option<Issued> {
         let known = self.token.status.issued();
-        // One value stands for one id: a record that gives the value of our token another id was edited.
+        // One value stands for one id: a record that gives our token another value, or our value another id, was edited.
         let forged = |issued: &Issued| {
-            known
-                .as_ref()
-                .is_some_and(|known| known.hash == issued.hash && known.token_id != issued.token_id)
+            known.as_ref().is_some_and(|known| {
+                (known.hash == issued.hash) != (known.token_id == issued.token_id)
+            })
         };
         let proven = |own: &OwnSecret| {
             let issued = own.issued.clone().filter(|issued| !forged(issued))?;

@@ -178,14 +178,23 @@ pub(crate) fn large() -> Vec<World> {
         },
     ];
     worlds.extend(tagged);
-    worlds.push(World {
-        name: "two processes, a deletion",
+    let untagged = World {
         dialect: Dialect::Documented,
         processes: 2,
-        ..World {
-            deleted: Some(0),
-            ..World::CALM
-        }
+        ..World::CALM
+    };
+    worlds.push(World {
+        name: "two processes, a deletion",
+        deleted: Some(0),
+        ..untagged.clone()
+    });
+    worlds.push(World {
+        name: "two processes, a user removes a Secret",
+        faults: Faults {
+            removed: 1,
+            ..World::CALM.faults
+        },
+        ..untagged
     });
     worlds
 }

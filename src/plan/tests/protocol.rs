@@ -819,3 +819,29 @@ fn what_has_a_value_is_revoked_before_anything_is_looked_for() {
     };
     assert_eq!(steps(given, 0, fair_outcome), ["revoke", "Unauthorized"]);
 }
+
+#[test]
+fn what_a_process_alone_holds_is_revoked_when_another_has_superseded_it() {
+    // Its Secret was let go to be written anew; meanwhile another process stored a token of its own.
+    let given = Given {
+        memory: Memory {
+            issued: Some(issued(1, "mine")),
+            held: Some(value("mine")),
+            ..Memory::default()
+        },
+        status: ready(&issued(2, "theirs")),
+        attempt: Some(attempt(2)),
+        ..Given::default()
+    };
+    let unread = SecretFacts::Unread {
+        resource_version: Some("7".into()),
+    };
+    let given = given.secret("token", unread);
+    let mut snapshot = given.snapshot(at(0));
+    let theirs = |step: &Step| match step {
+        Step::ReadSecret { .. } => Outcome::Secret(own_facts(own(2, "theirs"))),
+        step => fair_outcome(step),
+    };
+    assert_eq!(revoked(&mut snapshot, at(0), theirs), ["id-mine"]);
+    assert!(snapshot.memory.holds_nothing());
+}
