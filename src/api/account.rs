@@ -284,7 +284,7 @@ pub struct Baseline {
     #[serde(rename = "userID", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub user_id: Option<UserId>,
-    /// When the newest token was created.
+    /// When it was taken, or when the newest token was created if that is later.
     #[schemars(with = "String")]
     pub created_at: Timestamp,
     /// The tokens created at that very time.

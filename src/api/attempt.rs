@@ -144,7 +144,8 @@ pub struct Attempt {
     /// Number and id.
     #[serde(flatten)]
     pub at: AttemptRef,
-    /// When it was opened, by the clock of the process that opened it; for people, not for rules.
+    /// When it was opened, by the wall clock of the process that opened it. Rules compare it with times of the
+    /// platform; waits are counted from when a process first saw the attempt.
     pub opened_at: Timestamp,
     /// The dialect that the POST is sent in: only a current one tags the token.
     pub dialect: Dialect,

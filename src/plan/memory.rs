@@ -1,5 +1,5 @@
-//! What a process remembers of a PlatformToken from one run to the next. Losing it loses no token: a crash does just
-//! that.
+//! What a process remembers of a PlatformToken from one run to the next: the attempt that may be open, what is known of
+//! its POST, and what was found to be owed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

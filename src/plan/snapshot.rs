@@ -240,8 +240,8 @@ impl Snapshot {
         })
     }
 
-    /// The present token: the one of the highest attempt that the status, a Secret of ours or we ourselves know. Anyone may write an
-    /// annotation: a Secret's record counts only beside the value that it speaks of.
+    /// The present token: the one of the highest attempt that the status, a Secret of ours or we ourselves know. Anyone
+    /// may write an annotation: a Secret's record counts only beside the value that it speaks of.
     #[must_use]
     pub fn present(&self) -> Option<Issued> {
         let known = self.token.status.issued();

@@ -1,8 +1,7 @@
 //! Proves each account and hands out its session.
 //!
 //! `kind`: what the two account kinds have in common. `prove`: from a spec to a session. `stock`: what is on the account,
-//! and what of it nothing claims. Here: what is known of every
-//! account, and one run for one of them.
+//! and what of it nothing claims. Here: what is known of every account, and one run for one of them.
 
 mod kind;
 mod prove;
@@ -35,6 +34,9 @@ use crate::platform::{Client, Throttle};
 /// the current one: a proxy's 404 is no change of dialect.
 const ODD_ANSWERS: u32 = 3;
 
+/// How soon to look again where the status could not be written.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// A proven account, ready to be used.
 pub(super) struct Session {
     /// Which account.
@@ -59,9 +61,6 @@ pub(super) struct Accounts {
     /// Wakes an account that shall be proven anew.
     wake_account: UnboundedSender<AccountKey>,
 }
-
-/// How soon to look again where the status could not be written.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What is known of one account.
 struct Known {
