@@ -1,0 +1,323 @@
+//! A token that was issued stays in its one Secret, with the same value.
+
+use super::*;
+
+#[test]
+fn nothing_is_done_for_a_token_whose_secret_has_not_changed() {
+    let unread = |version: &str| SecretFacts::Unread {
+        resource_version: Some(version.into()),
+    };
+    let settled = || Given::issued(unread("7"));
+    assert_eq!(settled().next(at(0)), "Ready");
+    let broken = AccountFacts::Broken(Trouble::stalled(Reason::Unauthorized, "x"));
+    assert_eq!(
+        Given {
+            account: broken,
+            ..settled()
+        }
+        .next(at(0)),
+        "Ready",
+        "a broken account stops no token"
+    );
+    assert_eq!(Given::issued(unread("9")).next(at(0)), "read_secret");
+    assert_eq!(
+        settled().secret("other", unread("3")).next(at(0)),
+        "read_secret",
+        "a second Secret"
+    );
+    assert_eq!(
+        Given {
+            attempt: Some(attempt(2)),
+            ..settled()
+        }
+        .next(at(0)),
+        "read_secret"
+    );
+}
+
+#[test]
+fn a_secret_is_repaired_with_the_same_token() {
+    let edited = OwnSecret {
+        whole: false,
+        ..own(1, "a")
+    };
+    let emptied = OwnSecret {
+        whole: false,
+        value: None,
+        ..own(1, "a")
+    };
+    let deleted = OwnSecret {
+        deleting: true,
+        ..own(1, "a")
+    };
+    let steps = |facts| {
+        story(
+            &mut Given::issued(facts).snapshot(at(0)),
+            at(0),
+            fair_outcome,
+        )
+    };
+    assert_eq!(
+        steps(own_facts(edited)),
+        ["look", "store", "verify", "Ready"]
+    );
+    assert_eq!(
+        steps(own_facts(emptied)),
+        ["recover", "look", "store", "verify", "Ready"]
+    );
+    assert_eq!(
+        steps(own_facts(deleted)),
+        ["look", "release", "store", "verify", "Ready"]
+    );
+    assert_eq!(
+        steps(SecretFacts::Absent),
+        ["recover", "look", "store", "verify", "Ready"]
+    );
+}
+
+#[test]
+fn only_a_token_whose_value_cannot_be_had_is_replaced_and_then_revoked_if_it_lives() {
+    for (recovery, expected) in [
+        (
+            Recovery::Gone,
+            [
+                "recover",
+                "permit",
+                "preflight",
+                "open",
+                "mint",
+                "store",
+                "verify",
+                "Ready",
+            ]
+            .as_slice(),
+        ),
+        (
+            Recovery::Withheld,
+            [
+                "recover",
+                "permit",
+                "preflight",
+                "open",
+                "mint",
+                "store",
+                "verify",
+                "revoke",
+                "hold",
+                "Ready",
+            ]
+            .as_slice(),
+        ),
+    ] {
+        let outcome = |step: &Step| match step {
+            Step::Recover(_) => Outcome::Recovered(recovery.clone()),
+            step => fair_outcome(step),
+        };
+        let mut snapshot = Given::issued(SecretFacts::Absent).snapshot(at(0));
+        assert_eq!(
+            story(&mut snapshot, at(60), outcome),
+            expected,
+            "{recovery:?}"
+        );
+    }
+}
+
+#[test]
+fn a_token_that_is_not_listed_yet_is_not_gone() {
+    let gone = |step: &Step| match step {
+        Step::Recover(_) => Outcome::Recovered(Recovery::Gone),
+        step => fair_outcome(step),
+    };
+    let mut snapshot = Given::issued(SecretFacts::Absent).snapshot(at(59));
+    assert_eq!(
+        story(&mut snapshot, at(59), gone),
+        ["recover", "ValueUnavailable"]
+    );
+}
+
+#[test]
+fn an_account_of_another_user_is_asked_nothing_about_a_token() {
+    let other = Identity {
+        user_id: Some(UserId::parse("another").unwrap()),
+        ..identity()
+    };
+    let given = Given {
+        account: AccountFacts::Ready(other),
+        ..Given::issued(SecretFacts::Absent)
+    };
+    assert_eq!(given.next(at(0)), "AccountChanged");
+}
+
+#[test]
+fn a_token_moves_to_another_secret_and_the_former_one_goes() {
+    let mut status = ready(&issued(1, "a"));
+    status.secret_name = Some("former".into());
+    let given = Given {
+        status,
+        ..Given::default()
+    };
+    let mut snapshot = given
+        .secret("former", own_facts(own(1, "a")))
+        .snapshot(at(0));
+    let steps = story(&mut snapshot, at(0), fair_outcome);
+    assert_eq!(
+        steps,
+        ["look", "store", "verify", "remove", "release", "Ready"]
+    );
+    assert_eq!(snapshot.run.notes[0].reason, Reason::Moved);
+}
+
+#[test]
+fn an_older_token_in_another_secret_is_revoked_before_the_secret_goes() {
+    let given = Given::issued(own_facts(own(1, "a"))).secret("stray", own_facts(own(0, "old")));
+    let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
+    assert_eq!(steps, ["look", "revoke", "remove", "release", "Ready"]);
+}
+
+#[test]
+fn a_finalizer_that_someone_took_off_is_put_back() {
+    let given = Given {
+        unheld: true,
+        ..Given::issued(own_facts(own(1, "a")))
+    };
+    let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
+    assert_eq!(steps, ["hold", "Ready"]);
+}
+
+#[test]
+fn a_secret_that_others_keep_is_waited_for() {
+    let kept = OwnSecret {
+        deleting: true,
+        held: false,
+        ..own(1, "a")
+    };
+    assert_eq!(
+        Given::issued(own_facts(kept)).next(at(0)),
+        "SecretNotWritable"
+    );
+}
+
+#[test]
+fn in_a_namespace_that_is_going_no_secret_is_let_go() {
+    let deleted = OwnSecret {
+        deleting: true,
+        ..own(1, "a")
+    };
+    let going = |step: &Step| match step {
+        Step::Look => Outcome::NamespaceGoing,
+        step => fair_outcome(step),
+    };
+    let given = Given::issued(own_facts(deleted));
+    assert_eq!(steps(given, 0, going), ["look", "SecretNotWritable"]);
+}
+
+#[test]
+fn a_secret_that_goes_before_the_status_names_its_token_is_written_again_with_the_same_token() {
+    // The answer of its create was lost, a user deletes it, and only the Secret itself says what it holds.
+    let deleting = OwnSecret {
+        deleting: true,
+        ..own(1, "a")
+    };
+    for fate in [Fate::Minted(minted("a")), Fate::Unknown { searched: None }] {
+        let given = Given {
+            attempt: Some(attempt(1)),
+            memory: remembering(open(attempt(1), fate)),
+            ..Given::default()
+        };
+        let unread = SecretFacts::Unread {
+            resource_version: None,
+        };
+        let given = given.secret("token", unread);
+        let read = |step: &Step| match step {
+            Step::ReadSecret { .. } => Outcome::Secret(own_facts(deleting.clone())),
+            step => fair_outcome(step),
+        };
+        let mut snapshot = given.snapshot(at(0));
+        let steps = story(&mut snapshot, at(0), read);
+        assert_eq!(
+            steps,
+            ["read_secret", "look", "release", "store", "verify", "Ready"]
+        );
+        assert_eq!(snapshot.present(), Some(issued(1, "a")));
+    }
+}
+
+#[test]
+fn a_secret_that_is_nobodys_is_let_go_when_it_is_deleted() {
+    let nobodys = || SecretFacts::Foreign {
+        whose: "was not made by this operator".into(),
+        dying: Some(version("7")),
+    };
+    assert_eq!(
+        steps(Given::default().secret("token", nobodys()), 0, fair_outcome),
+        [
+            "release",
+            "permit",
+            "preflight",
+            "open",
+            "mint",
+            "store",
+            "verify",
+            "Ready"
+        ]
+    );
+    let deleting = Given {
+        deleting: true,
+        ..Given::issued(nobodys())
+    };
+    assert_eq!(
+        steps(deleting, 0, fair_outcome),
+        ["revoke", "release", "lift_finalizer", "Gone"]
+    );
+}
+
+#[test]
+fn a_forged_record_displaces_no_token() {
+    // A higher number and somebody else's id, but no value that fits: the status goes on to name the real token.
+    let forged = OwnSecret {
+        value: None,
+        whole: false,
+        ..own(9, "someone-elses")
+    };
+    let given = Given::issued(own_facts(forged));
+    let mut snapshot = given.snapshot(at(0));
+    assert_eq!(snapshot.present(), Some(issued(1, "a")));
+    let steps = story(&mut snapshot, at(0), fair_outcome);
+    assert_eq!(steps, ["recover", "look", "store", "verify", "Ready"]);
+    assert_eq!(snapshot.present(), Some(issued(1, "a")));
+}
+
+#[test]
+fn a_record_that_gives_our_value_another_id_displaces_nothing() {
+    let forged = OwnSecret {
+        issued: Some(Issued {
+            token_id: id("victim"),
+            ..issued(999, "a")
+        }),
+        whole: true,
+        ..own(999, "a")
+    };
+    let mut snapshot = Given::issued(own_facts(forged)).snapshot(at(100));
+    assert_eq!(snapshot.present(), Some(issued(1, "a")));
+    let steps = story(&mut snapshot, at(100), fair_outcome);
+    assert_eq!(
+        steps,
+        ["look", "store", "verify", "Ready"],
+        "the record is written anew"
+    );
+    let status = report(&snapshot, &Verdict::Ready, at(100)).unwrap();
+    assert_eq!(status.token_id, Some(id("a")));
+}
+
+#[test]
+fn a_write_that_failed_may_have_been_done() {
+    let mut snapshot = Given::default().snapshot(at(0));
+    let lost = |step: &Step| match step {
+        Step::Store { .. } => {
+            Outcome::Failed(Trouble::transient(Reason::KubernetesError, "no answer"))
+        }
+        step => fair_outcome(step),
+    };
+    story(&mut snapshot, at(0), lost);
+    assert!(matches!(snapshot.wanted(), SecretFacts::Unread { .. }));
+}

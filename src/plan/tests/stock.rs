@@ -1,0 +1,177 @@
+//! What the list of a whole account tells: which tokens are ours, which may be, and which are revoked.
+
+use super::*;
+use crate::api::{AccountStatus, Baseline, TokenCounts, cluster_tag};
+
+fn taken(rows: &[Listed], claims: &Claims, baseline: Option<&Baseline>, now: u64) -> Stock {
+    let credentials = BTreeSet::from([value("credential").hash()]);
+    let taking = Stocktaking {
+        rows,
+        base_url: "https://platform",
+        cluster: "cluster",
+        claims,
+        credentials: &credentials,
+        suspected: &[id("suspect"), id("used-suspect")],
+        baseline,
+    };
+    take_stock(&taking, at(now))
+}
+
+#[test]
+fn stock_counts_what_is_ours_and_what_nothing_names() {
+    let used = |row| Listed { used: true, ..row };
+    let other_cluster = Listed {
+        tags: vec![cluster_tag("another")],
+        ..row("other-cluster", 0)
+    };
+    let rows = [
+        tagged("managed", 1),
+        used(tagged("replayed", 1)),
+        tagged("awaited", 7),
+        row("stranger", 0),
+        row("credential", 0),
+        // Written down a moment ago: it must not get lost for being young.
+        row("suspect", 1000),
+        used(row("used-suspect", 0)),
+        other_cluster,
+        Listed {
+            created_at: at(1000).wall,
+            ..tagged("young", 1)
+        },
+    ];
+    let claims = Claims {
+        named: ids(&["managed"]),
+        open: BTreeMap::from([(attempt(7).at.id, attempt(7).account)]),
+        uids: BTreeSet::from([owner("token").uid]),
+        unreadable: false,
+    };
+    let stock = taken(&rows, &claims, None, 1000);
+    assert_eq!(stock.unclaimed, ids(&["replayed", "suspect"]));
+    let counts = TokenCounts {
+        upstream: 9,
+        managed: 1,
+        unclaimed: 2,
+    };
+    assert_eq!(stock.counts, counts);
+    assert!(stock.strangers.is_empty());
+    let leftovers = &stock.leftovers[&owner("token").uid];
+    let ids: Vec<&TokenId> = leftovers.iter().map(|row| &row.token_id).collect();
+    assert_eq!(ids, [&id("replayed")], "of a PlatformToken that lives");
+}
+
+#[test]
+fn on_an_exclusive_account_what_is_newer_than_the_baseline_is_ours_until_someone_uses_it() {
+    let before = [row("old", 5), row("same-time", 10)];
+    let baseline = baseline(&before, Some(&user()), at(7));
+    assert_eq!(
+        (baseline.created_at, &baseline.ids),
+        (at(10).wall, &ids(&["same-time"]))
+    );
+    let claims = Claims::default();
+    let used = Listed {
+        used: true,
+        ..row("used", 20)
+    };
+    let rows = [&before[..], &[row("lost", 10), row("credential", 20)]].concat();
+    let stock = taken(&rows, &claims, Some(&baseline), 1000);
+    assert_eq!(stock.unclaimed, ids(&["lost"]));
+    let stock = taken(
+        &[&rows[..], &[used]].concat(),
+        &claims,
+        Some(&baseline),
+        1000,
+    );
+    assert_eq!(stock.strangers, ids(&["used"]));
+}
+
+#[test]
+fn unclaimed_tokens_are_revoked_at_the_second_pass_unless_an_attempt_is_open_or_a_stranger_shows() {
+    let stock = |strangers: &[&str]| Stock {
+        revocable: ids(&["lost"]),
+        strangers: ids(strangers),
+        baseline: Some(baseline(&[], None, at(0))),
+        ..Stock::default()
+    };
+    let mut unclaimed = Unclaimed::default();
+    assert!(unclaimed.note(&stock(&[]), false).is_empty());
+    assert!(unclaimed.note(&stock(&[]), true).is_empty(), "not now");
+    assert_eq!(unclaimed.note(&stock(&[]), false), [id("lost")]);
+    let mut unclaimed = Unclaimed::default();
+    assert!(
+        unclaimed.note(&stock(&[]), false).is_empty(),
+        "counted anew"
+    );
+    assert!(unclaimed.note(&stock(&["used"]), false).is_empty());
+    assert!(
+        unclaimed.note(&stock(&[]), false).is_empty(),
+        "counted anew"
+    );
+    let shared = Stock {
+        baseline: None,
+        ..stock(&[])
+    };
+    assert!(unclaimed.note(&shared, false).is_empty(), "not exclusive");
+    assert!(
+        unclaimed.note(&stock(&[]), false).is_empty(),
+        "not in a row"
+    );
+    assert_eq!(unclaimed.note(&stock(&[]), false), [id("lost")]);
+}
+
+#[test]
+fn what_is_written_down_comes_first_and_once() {
+    let many: Vec<TokenId> = (0..100).map(|n| id(&n.to_string())).collect();
+    let status = AccountStatus::default().with_unclaimed(&many);
+    let status = status.with_unclaimed(&[id("new"), id("5")]);
+    assert_eq!(
+        status.unclaimed_token_ids.len(),
+        AccountStatus::MAX_UNCLAIMED
+    );
+    assert_eq!(
+        status.unclaimed_token_ids[..3],
+        [id("new"), id("5"), id("0")]
+    );
+}
+
+#[test]
+fn an_open_attempt_holds_the_revocations_of_its_own_account_alone() {
+    let open = |account: AttemptAccount| Claims {
+        open: BTreeMap::from([(attempt(1).at.id, account)]),
+        ..Claims::default()
+    };
+    let account = attempt(1).account;
+    let another = UserId::parse("another").ok();
+    let may_store = |claims: &Claims| claims.may_store("https://platform", Some(&user()));
+    assert!(may_store(&open(account.clone())));
+    for (account, expected) in [
+        (
+            AttemptAccount {
+                user_id: None,
+                ..account.clone()
+            },
+            true,
+        ),
+        (
+            AttemptAccount {
+                user_id: another,
+                ..account.clone()
+            },
+            false,
+        ),
+        (
+            AttemptAccount {
+                base_url: "https://another".into(),
+                ..account
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(may_store(&open(account)), expected);
+    }
+    assert!(!may_store(&Claims::default()));
+    let unreadable = Claims {
+        unreadable: true,
+        ..Claims::default()
+    };
+    assert!(may_store(&unreadable));
+}
