@@ -151,6 +151,39 @@ fn outcomes_that_stay_unknown_are_waited_for_longer_each_time() {
 }
 
 #[test]
+fn a_wait_tells_for_what_and_until_when() {
+    for (fate, told) in [
+        (
+            Fate::Unknown {
+                searched: Some(at(1).elapsed),
+            },
+            "attempt-1",
+        ),
+        (Fate::Withheld(vec![id("one"), id("two")]), "id-one, id-two"),
+    ] {
+        let given = Given {
+            attempt: Some(attempt(1)),
+            memory: remembering(open(attempt(1), fate)),
+            ..Given::default()
+        };
+        let Next::Settled(Settled {
+            verdict: Verdict::Trouble(trouble),
+            requeue,
+        }) = plan(&given.snapshot(at(2)), at(2))
+        else {
+            panic!("it is waited for")
+        };
+        assert!(trouble.message.contains(told), "{}", trouble.message);
+        assert!(
+            trouble.message.contains("at 2026-01-01T00:00:45Z"),
+            "{}",
+            trouble.message
+        );
+        assert_eq!(requeue, Some(Duration::from_secs(43)));
+    }
+}
+
+#[test]
 fn an_attempt_of_the_documented_dialect_tells_what_it_may_have_made_before_another_begins() {
     let documented = Attempt {
         dialect: Dialect::Documented,
@@ -207,6 +240,60 @@ fn an_attempt_of_the_documented_dialect_tells_what_it_may_have_made_before_anoth
 }
 
 #[test]
+fn an_attempt_is_given_up_unsearched_only_where_a_search_finds_nothing_and_the_token_goes() {
+    let another = AccountFacts::Ready(Identity {
+        user_id: UserId::parse("another").ok(),
+        ..identity()
+    });
+    let broken = AccountFacts::Broken(Trouble::stalled(Reason::Unauthorized, "x"));
+    for (dialect, deleting, account, expected) in [
+        (Dialect::Documented, true, &broken, "lift_finalizer"),
+        (Dialect::Documented, true, &another, "lift_finalizer"),
+        (Dialect::Documented, false, &broken, "Unauthorized"),
+        (Dialect::Documented, false, &another, "AccountChanged"),
+        (Dialect::Current, true, &broken, "Unauthorized"),
+        (Dialect::Current, true, &another, "AccountChanged"),
+    ] {
+        let given = Given {
+            account: account.clone(),
+            attempt: Some(Attempt {
+                dialect,
+                ..attempt(1)
+            }),
+            deleting,
+            ..Given::default()
+        };
+        let next = plan(&given.snapshot(at(0)), at(45));
+        assert_eq!(word(&next), expected, "{dialect:?}, deleting: {deleting}");
+    }
+}
+
+#[test]
+fn a_value_that_the_answer_withholds_is_looked_for_where_the_list_may_show_it() {
+    for (dialect, then) in [
+        (Dialect::Current, "find_minted"),
+        (Dialect::Documented, "ValueUnavailable"),
+    ] {
+        let account = AccountFacts::Ready(Identity {
+            dialect,
+            ..identity()
+        });
+        let given = Given {
+            account,
+            ..Given::default()
+        };
+        let withheld = |step: &Step| match step {
+            Step::Mint(_) => Outcome::MintedWithheld(vec![id("masked")]),
+            step => fair_outcome(step),
+        };
+        let mut snapshot = given.snapshot(at(0));
+        let steps = story(&mut snapshot, at(0), withheld);
+        assert_eq!(steps[..4], ["permit", "preflight", "open", "mint"]);
+        assert_eq!(steps[4], then, "{dialect:?}");
+    }
+}
+
+#[test]
 fn an_attempt_whose_annotation_someone_removed_is_forgotten() {
     let fate = Fate::Unknown { searched: None };
     let attempt = Some(open(attempt(1), fate));
@@ -222,6 +309,20 @@ fn an_attempt_whose_annotation_someone_removed_is_forgotten() {
         .next(at(0)),
         "permit"
     );
+}
+
+#[test]
+fn an_attempt_whose_annotation_went_with_the_finalizer_is_written_back() {
+    let unknown = Fate::Unknown { searched: None };
+    let given = Given {
+        memory: remembering(open(attempt(1), unknown)),
+        unheld: true,
+        ..Given::default()
+    };
+    let Next::Step(Step::Hold(Some(held))) = plan(&given.snapshot(at(0)), at(0)) else {
+        panic!("`kubectl replace` answers for no attempt")
+    };
+    assert_eq!(held, attempt(1));
 }
 
 #[test]
@@ -247,6 +348,28 @@ fn a_secret_that_bears_the_attempt_ends_it_though_the_answer_to_its_store_was_lo
         ["read_secret", "verify", "Ready"]
     );
     assert!(snapshot.memory.holds_nothing());
+}
+
+#[test]
+fn a_secret_ends_an_attempt_only_if_it_bears_that_attempt_and_its_token() {
+    for (number, text, ended) in [(1, "mine", true), (1, "theirs", false), (0, "mine", false)] {
+        let unread = SecretFacts::Unread {
+            resource_version: None,
+        };
+        let given = Given {
+            attempt: Some(attempt(1)),
+            memory: remembering(open(attempt(1), Fate::Minted(minted("mine")))),
+            ..Given::default().secret("token", unread)
+        };
+        let mut snapshot = given.snapshot(at(0));
+        let Next::Step(step) = plan(&snapshot, at(0)) else {
+            panic!("the Secret is read first")
+        };
+        let read = Outcome::Secret(own_facts(own(number, text)));
+        snapshot.fold(step, read, at(0));
+        let row = format!("{text} of attempt {number}");
+        assert_eq!(snapshot.memory.attempt.is_none(), ended, "{row}");
+    }
 }
 
 #[test]

@@ -275,6 +275,24 @@ fn a_token_whose_revocation_was_begun_is_never_stored() {
 }
 
 #[test]
+fn a_token_that_this_process_alone_knows_is_not_left_where_the_status_says_ready() {
+    let settled = |memory| Given {
+        memory,
+        ..Given::issued(SecretFacts::Unread {
+            resource_version: Some("7".into()),
+        })
+    };
+    let minted = open(attempt(1), Fate::Minted(minted("mine")));
+    let superseded = Memory {
+        surplus: minted.debts(),
+        ..Memory::default()
+    };
+    assert_eq!(settled(Memory::default()).next(at(0)), "Ready");
+    assert_eq!(settled(superseded).next(at(0)), "read_secret");
+    assert_eq!(settled(remembering(minted)).next(at(0)), "read_secret");
+}
+
+#[test]
 fn what_a_record_names_waits_for_the_token_that_lives() {
     // A proxy repeated the POST; the Secret names the other token, and no account can revoke it now.
     let other = Debt {

@@ -310,6 +310,117 @@ fn a_record_that_gives_our_value_another_id_displaces_nothing() {
 }
 
 #[test]
+fn a_repair_keeps_what_the_secret_owes() {
+    let edited = OwnSecret {
+        whole: false,
+        given_up: BTreeSet::from([id("other")]),
+        ..own(1, "a")
+    };
+    let mut snapshot = Given::issued(own_facts(edited)).snapshot(at(0));
+    let mut stored = Vec::new();
+    story(&mut snapshot, at(0), |step| {
+        if let Step::Store { given_up, .. } = step {
+            stored.push(given_up.clone());
+        }
+        fair_outcome(step)
+    });
+    let owed = BTreeSet::from([id("other")]);
+    assert_eq!(stored, [owed, BTreeSet::new()], "until it is revoked");
+}
+
+#[test]
+fn a_value_has_answered_only_if_this_very_secret_held_it() {
+    let given = |text: &str, resource_version: &str| Given {
+        memory: Memory {
+            issued: Some(issued(1, "a")),
+            verified: Some((value(text).hash(), resource_version.into())),
+            ..Memory::default()
+        },
+        attempt: Some(attempt(1)),
+        ..Given::default().secret("token", own_facts(own(1, "a")))
+    };
+    assert_eq!(given("a", "7").next(at(0)), "Ready");
+    assert_eq!(given("a", "6").next(at(0)), "verify", "as it was before");
+    assert_eq!(given("b", "7").next(at(0)), "verify", "another value");
+}
+
+#[test]
+fn a_repair_replaces_exactly_the_secret_that_was_read() {
+    let edited = OwnSecret {
+        whole: false,
+        ..own(1, "a")
+    };
+    let deleted = OwnSecret {
+        deleting: true,
+        ..own(1, "a")
+    };
+    for (facts, expected) in [
+        (own_facts(edited), Some(version("7"))),
+        (own_facts(deleted), None),
+        (SecretFacts::Absent, None),
+    ] {
+        let mut snapshot = Given::issued(facts).snapshot(at(0));
+        let mut replaced = Vec::new();
+        story(&mut snapshot, at(0), |step| {
+            if let Step::Store { over, .. } = step {
+                replaced.push(over.clone());
+            }
+            fair_outcome(step)
+        });
+        assert_eq!(replaced, [expected]);
+    }
+}
+
+#[test]
+fn nothing_is_written_on_a_proof_of_fifteen_seconds_ago() {
+    let edited = OwnSecret {
+        whole: false,
+        ..own(1, "a")
+    };
+    let mut snapshot = Given::issued(own_facts(edited)).snapshot(at(0));
+    snapshot.fold(Step::Look, Outcome::Current, at(0));
+    assert_eq!(word(&plan(&snapshot, at(14))), "store");
+    assert_eq!(word(&plan(&snapshot, at(15))), "look");
+}
+
+#[test]
+fn a_value_is_remembered_until_a_secret_that_stays_holds_it() {
+    let deleted = OwnSecret {
+        deleting: true,
+        ..own(1, "a")
+    };
+    for (facts, remembered) in [
+        (own_facts(own(1, "a")), false),
+        (own_facts(own(1, "b")), true),
+        (own_facts(deleted), true),
+        (SecretFacts::Absent, true),
+    ] {
+        let memory = Memory {
+            held: Some(value("a")),
+            ..Memory::default()
+        };
+        let given = Given {
+            memory,
+            ..Given::issued(SecretFacts::Absent)
+        };
+        let mut snapshot = given.snapshot(at(0));
+        let name = "token".into();
+        let shown = format!("{facts:?}");
+        snapshot.fold(Step::ReadSecret { name }, Outcome::Secret(facts), at(0));
+        assert_eq!(snapshot.memory.held.is_some(), remembered, "{shown}");
+    }
+}
+
+#[test]
+fn of_two_records_the_higher_number_counts_and_of_one_number_the_status() {
+    let given = |number| Given::issued(own_facts(own(number, "b")));
+    let present = |number| given(number).snapshot(at(0)).present();
+    assert_eq!(present(0), Some(issued(1, "a")));
+    assert_eq!(present(1), Some(issued(1, "a")));
+    assert_eq!(present(2), Some(issued(2, "b")), "the status comes last");
+}
+
+#[test]
 fn a_write_that_failed_may_have_been_done() {
     let mut snapshot = Given::default().snapshot(at(0));
     let lost = |step: &Step| match step {

@@ -8,6 +8,7 @@ mod listed;
 mod report;
 mod rest;
 mod retire;
+mod secret;
 mod stock;
 
 use std::collections::{BTreeMap, BTreeSet};

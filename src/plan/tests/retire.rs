@@ -322,6 +322,20 @@ fn a_secret_that_goes_before_the_status_names_its_token_leaves_a_debt_to_a_delet
 }
 
 #[test]
+fn what_a_platformtoken_that_is_gone_left_in_its_secret_is_revoked_before_the_secret_goes() {
+    let broken = Trouble::stalled(Reason::AccountNotFound, "x");
+    let mut snapshot = Snapshot::gone(
+        owner("token"),
+        AccountFacts::Broken(broken),
+        ("token".into(), own_facts(own(1, "a"))),
+        BTreeSet::new(),
+        AttemptId::parse("fresh").unwrap(),
+    );
+    let steps = story(&mut snapshot, at(0), fair_outcome);
+    assert_eq!(steps, ["revoke", "remove", "release", "Gone"]);
+}
+
+#[test]
 fn a_secret_hangs_on_our_finalizer_though_its_platformtoken_is_let_go_and_is_finished() {
     // Somebody else's finalizer holds the PlatformToken; a process died after it had lifted ours.
     let unheld = |secret| Given {

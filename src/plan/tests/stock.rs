@@ -175,3 +175,141 @@ fn an_open_attempt_holds_the_revocations_of_its_own_account_alone() {
     };
     assert!(may_store(&unreadable));
 }
+
+fn found(unclaimed: &[&str], strangers: &[&str]) -> Stock {
+    Stock {
+        unclaimed: ids(unclaimed),
+        strangers: ids(strangers),
+        ..Stock::default()
+    }
+}
+
+#[test]
+fn a_stock_is_news_only_by_what_neither_status_nor_former_stock_showed() {
+    let shown = |texts: &[&str]| AccountStatus {
+        unclaimed_token_ids: ids(texts).into_iter().collect(),
+        ..AccountStatus::default()
+    };
+    let full: Vec<String> = (0..AccountStatus::MAX_UNCLAIMED)
+        .map(|n| format!("full{n}"))
+        .collect();
+    let full: Vec<&str> = full.iter().map(String::as_str).collect();
+    for (stock, former, strangers, expected) in [
+        (found(&[], &[]), shown(&[]), ids(&[]), vec![]),
+        (found(&["a"], &[]), shown(&["a"]), ids(&[]), vec![]),
+        (
+            found(&["a", "b"], &[]),
+            shown(&["a"]),
+            ids(&[]),
+            vec![Reason::Unclaimed],
+        ),
+        // A status that is full cannot show what else there is, and would tell it again each time.
+        (found(&["a"], &[]), shown(&full), ids(&[]), vec![]),
+        (
+            found(&["a"], &[]),
+            shown(&full[1..]),
+            ids(&[]),
+            vec![Reason::Unclaimed],
+        ),
+        (found(&[], &["x"]), shown(&[]), ids(&["x", "y"]), vec![]),
+        (
+            found(&[], &["x"]),
+            shown(&[]),
+            ids(&["y"]),
+            vec![Reason::NotExclusive],
+        ),
+    ] {
+        let news = stock.news(&former, &strangers);
+        let reasons: Vec<Reason> = news.iter().map(|note| note.reason).collect();
+        assert_eq!(reasons, expected, "{stock:?}");
+    }
+    assert_eq!(found(&["a", "b", "c"], &[]).found(&shown(&["b"])), 2);
+}
+
+#[test]
+fn a_token_that_was_revoked_is_counted_no_more() {
+    let mut stock = taken(
+        &[tagged("lost", 1), row("stranger", 0)],
+        &Claims::default(),
+        None,
+        1000,
+    );
+    let counts = |upstream, unclaimed| TokenCounts {
+        upstream,
+        managed: 0,
+        unclaimed,
+    };
+    assert_eq!(stock.counts, counts(2, 1));
+    stock.revoked(&id("stranger"));
+    assert_eq!(stock.counts, counts(2, 1), "it was not unclaimed");
+    stock.revoked(&id("lost"));
+    assert_eq!((stock.counts, &stock.unclaimed), (counts(1, 0), &ids(&[])));
+}
+
+#[test]
+fn a_token_of_two_minutes_is_settled_and_a_younger_one_may_be_stored_yet() {
+    let rows = [
+        Listed {
+            created_at: at(880).wall,
+            ..tagged("settled", 1)
+        },
+        Listed {
+            created_at: at(881).wall,
+            ..tagged("young", 1)
+        },
+    ];
+    let stock = taken(&rows, &Claims::default(), None, 1000);
+    assert_eq!(stock.unclaimed, ids(&["settled"]));
+}
+
+#[test]
+fn a_token_that_somebody_uses_or_that_is_older_than_the_baseline_is_never_revoked() {
+    let baseline = baseline(&[], Some(&user()), at(10));
+    let used = |row| Listed { used: true, ..row };
+    let rows = [
+        row("old", 9),
+        used(row("used-old", 9)),
+        row("lost", 10),
+        used(row("used", 10)),
+        used(tagged("used-ours", 1)),
+    ];
+    let stock = taken(&rows, &Claims::default(), Some(&baseline), 1000);
+    assert_eq!(stock.revocable, ids(&["lost"]));
+    assert_eq!(stock.strangers, ids(&["used"]));
+    assert_eq!(stock.baseline, Some(baseline), "it stays");
+    assert!(
+        taken(&rows, &Claims::default(), None, 1000)
+            .revocable
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_status_shows_the_last_stock_and_the_baselines_of_every_user_while_it_is_exclusive() {
+    let of = |user: &str| baseline(&[], UserId::parse(user).ok().as_ref(), at(0));
+    let stock = |user: &str| Stock {
+        baseline: Some(of(user)),
+        counts: TokenCounts {
+            upstream: 7,
+            managed: 4,
+            unclaimed: 1,
+        },
+        ..found(&["lost"], &[])
+    };
+    let mut status = AccountStatus {
+        unclaimed_token_ids: vec![id("former")],
+        ..AccountStatus::default()
+    };
+    for (user, expected) in [
+        ("one", vec![of("one")]),
+        ("one", vec![of("one")]),
+        ("two", vec![of("one"), of("two")]),
+    ] {
+        status.count(&stock(user));
+        assert_eq!(status.baselines, expected);
+    }
+    assert_eq!(status.unclaimed_token_ids, [id("lost")]);
+    assert_eq!(status.tokens, Some(stock("one").counts));
+    status.count(&Stock::default());
+    assert_eq!(status.baselines, [], "it is shared now");
+}
