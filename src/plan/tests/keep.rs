@@ -310,22 +310,40 @@ fn a_record_that_gives_our_value_another_id_displaces_nothing() {
 }
 
 #[test]
-fn a_repair_keeps_what_the_secret_owes() {
+fn a_repair_records_what_is_owed_on_the_account_of_its_token() {
     let edited = OwnSecret {
         whole: false,
         given_up: BTreeSet::from([id("other")]),
         ..own(1, "a")
     };
-    let mut snapshot = Given::issued(own_facts(edited)).snapshot(at(0));
+    let debt = |text: &str, base_url: &str, user: &str| Debt {
+        token_id: id(text),
+        base_url: base_url.into(),
+        user_id: UserId::parse(user).ok(),
+        hash: None,
+        value: None,
+        evidence: Evidence::Sure,
+    };
+    let given = Given {
+        memory: Memory {
+            surplus: vec![
+                debt("twin", "https://platform", "user"),
+                debt("another-users", "https://platform", "another"),
+                debt("elsewhere", "https://another", "user"),
+            ],
+            ..Memory::default()
+        },
+        ..Given::issued(own_facts(edited))
+    };
+    let mut snapshot = given.snapshot(at(60));
     let mut stored = Vec::new();
-    story(&mut snapshot, at(0), |step| {
+    story(&mut snapshot, at(60), |step| {
         if let Step::Store { given_up, .. } = step {
             stored.push(given_up.clone());
         }
         fair_outcome(step)
     });
-    let owed = BTreeSet::from([id("other")]);
-    assert_eq!(stored, [owed, BTreeSet::new()], "until it is revoked");
+    assert_eq!(stored[0], ids(&["other", "twin"]));
 }
 
 #[test]

@@ -141,10 +141,9 @@ fn a_secret_that_lacks_anything_we_wrote_is_not_whole() {
     };
     let without_record = |secret: &mut Secret| annotate(secret, names::TOKEN_ID, None);
     let without_its_name = |secret: &mut Secret| annotate(secret, names::SECRET, None);
-    type Edit<'a> = &'a dyn Fn(&mut Secret);
     // Whether the value can be had is another matter: either key will do.
     for (what, edit, has_value) in [
-        ("its value", &without_value as Edit, false),
+        ("its value", &without_value as &dyn Fn(&mut Secret), false),
         ("one key", &without_one_key, true),
         ("the value under one key", &with_another_value, true),
         ("its labels", &without_label, true),
