@@ -209,24 +209,33 @@ fn what_was_minted_for_a_secret_that_turns_out_to_be_anothers_is_revoked() {
 }
 
 #[test]
-fn of_a_secret_that_is_anothers_the_user_is_told_while_the_attempt_is_looked_for() {
-    let theirs = SecretFacts::Foreign {
-        whose: "is another's".into(),
-        dying: None,
+fn of_a_secret_that_is_anothers_the_user_is_told_while_the_attempt_is_waited_for() {
+    let documented = Attempt {
+        dialect: Dialect::Documented,
+        ..attempt(1)
     };
-    let given = Given {
-        attempt: Some(Attempt {
-            dialect: Dialect::Documented,
-            ..attempt(1)
-        }),
-        ..Given::default().secret("token", theirs)
-    };
-    let Next::Settled(settled) = plan(&given.snapshot(at(0)), at(1)) else {
-        panic!("nothing can be looked for yet")
-    };
-    let Verdict::Trouble(trouble) = settled.verdict else {
-        panic!("{settled:?}")
-    };
-    assert_eq!(trouble.reason, Reason::SecretNotWritable);
-    assert_eq!(settled.requeue, Some(Duration::from_secs(44)), "then it is");
+    for open in [
+        // Nothing can be looked for yet.
+        open(documented, Fate::Unknown { searched: None }),
+        // Another process may store it yet, under a former name.
+        open(attempt(1), Fate::Minted(minted("a"))),
+    ] {
+        let theirs = SecretFacts::Foreign {
+            whose: "is another's".into(),
+            dying: None,
+        };
+        let given = Given {
+            attempt: Some(open.attempt.clone()),
+            memory: remembering(open),
+            ..Given::default().secret("token", theirs)
+        };
+        let Next::Settled(settled) = plan(&given.snapshot(at(1)), at(1)) else {
+            panic!("it is waited for")
+        };
+        let Verdict::Trouble(trouble) = settled.verdict else {
+            panic!("{settled:?}")
+        };
+        assert_eq!(trouble.reason, Reason::SecretNotWritable);
+        assert_eq!(settled.requeue, Some(Duration::from_secs(44)));
+    }
 }
