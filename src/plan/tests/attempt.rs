@@ -399,3 +399,42 @@ fn no_two_attempts_of_one_run_share_an_id() {
     }
     assert_eq!(opened.len(), 1, "{opened:?}");
 }
+
+#[test]
+fn lost_answers_are_counted_until_a_token_is_stored() {
+    let unknown = || Outcome::MintUnknown(Trouble::transient(Reason::Unreachable, "x"));
+    let withheld = || Outcome::MintedWithheld(vec![id("masked")]);
+    let refused = || Outcome::NotMinted(Trouble::stalled(Reason::Refused, "x"));
+    for (dialect, answer, lost) in [
+        (Dialect::Current, &unknown as &dyn Fn() -> Outcome, 3),
+        (Dialect::Current, &withheld, 3),
+        (Dialect::Documented, &withheld, 3),
+        (Dialect::Current, &refused, 2),
+    ] {
+        let account = AccountFacts::Ready(Identity {
+            dialect,
+            ..identity()
+        });
+        let memory = Memory {
+            lost: 2,
+            ..Memory::default()
+        };
+        let given = Given {
+            account,
+            memory,
+            ..Given::default()
+        };
+        let mut snapshot = given.snapshot(at(0));
+        story(&mut snapshot, at(0), |step| match step {
+            Step::Mint(_) => answer(),
+            Step::FindMinted(_) => Outcome::NoneMinted,
+            step => fair_outcome(step),
+        });
+        assert_eq!(snapshot.memory.lost, lost, "{dialect:?}: {:?}", answer());
+        snapshot.run = Run::default();
+        snapshot.fresh = AttemptId::parse("fresher").ok();
+        let steps = story(&mut snapshot, at(600), fair_outcome);
+        assert!(steps.contains(&"store".to_owned()), "{steps:?}");
+        assert_eq!(snapshot.memory.lost, 0, "a stored token ends the row");
+    }
+}
