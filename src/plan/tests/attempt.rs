@@ -438,3 +438,37 @@ fn lost_answers_are_counted_until_a_token_is_stored() {
         assert_eq!(snapshot.memory.lost, 0, "a stored token ends the row");
     }
 }
+
+#[test]
+fn a_refused_post_is_not_sent_again_in_the_name_of_its_attempt() {
+    let mut snapshot = Given::default().snapshot(at(0));
+    let refused = |step: &Step| match step {
+        Step::Mint(_) => Outcome::NotMinted(Trouble::stalled(Reason::Refused, "x")),
+        step => fair_outcome(step),
+    };
+    let steps = story(&mut snapshot, at(0), refused);
+    assert_eq!(steps, ["permit", "preflight", "open", "mint", "Refused"]);
+    snapshot.run = Run::default();
+    snapshot.fresh = AttemptId::parse("fresher").ok();
+    let steps = story(&mut snapshot, at(1), refused);
+    assert_eq!(steps, ["permit", "preflight", "open", "mint", "Refused"]);
+    assert_eq!(snapshot.next_number(), 3);
+}
+
+#[test]
+fn a_lost_answer_is_told_and_the_next_write_rests_on_what_was_opened() {
+    let mut snapshot = Given::default().snapshot(at(0));
+    let lost = |step: &Step| match step {
+        Step::Mint(_) => Outcome::MintUnknown(Trouble::transient(Reason::Unreachable, "reset")),
+        Step::FindMinted(_) => Outcome::NoneMinted,
+        step => fair_outcome(step),
+    };
+    story(&mut snapshot, at(0), lost);
+    let told = |note: &Note| note.warning && note.text == "reset";
+    assert!(
+        snapshot.run.notes.iter().any(told),
+        "{:?}",
+        snapshot.run.notes
+    );
+    assert_eq!(snapshot.token.resource_version, "2");
+}

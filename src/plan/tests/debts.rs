@@ -321,3 +321,74 @@ fn what_a_record_names_waits_for_the_token_that_lives() {
         ["look", "release", "store", "verify", "Unauthorized"]
     );
 }
+
+#[test]
+fn what_this_process_saw_made_is_revoked_on_its_own_word_when_a_new_attempt_takes_its_place() {
+    let documented = AccountFacts::Ready(Identity {
+        dialect: Dialect::Documented,
+        ..identity()
+    });
+    let given = Given {
+        account: documented,
+        ..Given::default()
+    };
+    let mut snapshot = given.snapshot(at(0));
+    story(&mut snapshot, at(0), |step| match step {
+        Step::Mint(_) => Outcome::MintedWithheld(vec![id("masked")]),
+        step => fair_outcome(step),
+    });
+    snapshot.run = Run::default();
+    snapshot.fresh = AttemptId::parse("fresher").ok();
+    let mut sure = Vec::new();
+    story(&mut snapshot, at(45), |step| {
+        if let Step::Revoke { token_id, with, .. } = step {
+            sure.push((token_id.clone(), matches!(with, RevokeWith::Account)));
+        }
+        fair_outcome(step)
+    });
+    assert_eq!(
+        sure,
+        [(id("masked"), true)],
+        "no tag and no value shows that it is ours"
+    );
+}
+
+#[test]
+fn other_tokens_of_an_attempt_stay_owed_though_the_secret_that_ends_it_does_not_say_so() {
+    let made = OpenAttempt {
+        others: ids(&["other"]),
+        ..open(attempt(1), Fate::Minted(minted("a")))
+    };
+    let unread = SecretFacts::Unread {
+        resource_version: None,
+    };
+    let given = Given {
+        attempt: Some(attempt(1)),
+        memory: remembering(made),
+        ..Given::default().secret("token", unread)
+    };
+    let read = |step: &Step| match step {
+        Step::ReadSecret { .. } => Outcome::Secret(own_facts(own(1, "a"))),
+        step => fair_outcome(step),
+    };
+    let mut snapshot = given.snapshot(at(0));
+    assert_eq!(revoked(&mut snapshot, at(0), read), ["id-other"]);
+}
+
+#[test]
+fn what_a_deleted_secret_owes_is_recorded_in_the_one_that_takes_its_place() {
+    let deleted = OwnSecret {
+        deleting: true,
+        given_up: ids(&["other"]),
+        ..own(1, "a")
+    };
+    let mut snapshot = Given::issued(own_facts(deleted)).snapshot(at(60));
+    let mut stored = Vec::new();
+    story(&mut snapshot, at(60), |step| {
+        if let Step::Store { given_up, .. } = step {
+            stored.push(given_up.clone());
+        }
+        fair_outcome(step)
+    });
+    assert_eq!(stored, [ids(&["other"]), ids(&[])], "until it is revoked");
+}

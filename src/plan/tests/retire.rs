@@ -84,10 +84,10 @@ fn a_token_revokes_itself_and_only_if_it_cannot_the_account_does() {
 
 #[test]
 fn a_revocation_whose_answer_was_lost_is_done_when_the_token_no_longer_knows_itself() {
-    let gone = Trouble::stalled(Reason::AccountNotFound, "x");
+    let refused = Trouble::stalled(Reason::Unauthorized, "x");
     let given = Given {
         deleting: true,
-        account: AccountFacts::Broken(gone),
+        account: AccountFacts::Broken(refused),
         ..Given::issued(own_facts(own(1, "a")))
     };
     let mut snapshot = given.snapshot(at(0));
@@ -379,4 +379,27 @@ fn what_has_a_value_is_revoked_before_anything_is_looked_for() {
         ..Given::issued(own_facts(own(1, "a")))
     };
     assert_eq!(steps(given, 0, fair_outcome), ["revoke", "Unauthorized"]);
+}
+
+#[test]
+fn a_secret_is_let_go_as_it_is_after_it_was_deleted_and_the_revocation_is_told() {
+    let given = Given {
+        deleting: true,
+        ..Given::issued(own_facts(own(1, "a")))
+    };
+    let mut snapshot = given.snapshot(at(0));
+    let mut released = Vec::new();
+    story(&mut snapshot, at(0), |step| {
+        if let Step::Release { version, .. } = step {
+            released.push(version.clone());
+        }
+        fair_outcome(step)
+    });
+    assert_eq!(
+        released,
+        [version("9")],
+        "deletion gave it a new resourceVersion"
+    );
+    let told = snapshot.run.notes.iter().map(|note| note.text.as_str());
+    assert_eq!(told.collect::<Vec<_>>(), ["Revoked platform token id-a"]);
 }
