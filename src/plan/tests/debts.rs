@@ -392,3 +392,29 @@ fn what_a_deleted_secret_owes_is_recorded_in_the_one_that_takes_its_place() {
     });
     assert_eq!(stored, [ids(&["other"]), ids(&[])], "until it is revoked");
 }
+
+#[test]
+fn what_a_process_alone_holds_is_revoked_when_another_has_superseded_it() {
+    // Its Secret was let go to be written anew; meanwhile another process stored a token of its own.
+    let given = Given {
+        memory: Memory {
+            issued: Some(issued(1, "mine")),
+            held: Some(value("mine")),
+            ..Memory::default()
+        },
+        status: ready(&issued(2, "theirs")),
+        attempt: Some(attempt(2)),
+        ..Given::default()
+    };
+    let unread = SecretFacts::Unread {
+        resource_version: Some("7".into()),
+    };
+    let given = given.secret("token", unread);
+    let mut snapshot = given.snapshot(at(0));
+    let theirs = |step: &Step| match step {
+        Step::ReadSecret { .. } => Outcome::Secret(own_facts(own(2, "theirs"))),
+        step => fair_outcome(step),
+    };
+    assert_eq!(revoked(&mut snapshot, at(0), theirs), ["id-mine"]);
+    assert!(snapshot.memory.holds_nothing());
+}

@@ -450,3 +450,29 @@ fn a_write_that_failed_may_have_been_done() {
     story(&mut snapshot, at(0), lost);
     assert!(matches!(snapshot.wanted(), SecretFacts::Unread { .. }));
 }
+
+#[test]
+fn a_record_that_gives_our_id_another_value_displaces_nothing() {
+    let forged = OwnSecret {
+        issued: Some(Issued {
+            token_id: id("a"),
+            ..issued(999, "theirs")
+        }),
+        ..own(999, "theirs")
+    };
+    let mut snapshot = Given::issued(own_facts(forged)).snapshot(at(100));
+    assert_eq!(snapshot.present(), Some(issued(1, "a")));
+    let steps = story(&mut snapshot, at(100), fair_outcome);
+    assert_eq!(steps, ["recover", "look", "store", "verify", "Ready"]);
+}
+
+#[test]
+fn a_secret_that_has_changed_is_proven_again() {
+    let edited = OwnSecret {
+        version: version("9"),
+        ..own(1, "a")
+    };
+    let given = Given::issued(own_facts(edited));
+    let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
+    assert_eq!(steps, ["verify", "Ready"]);
+}
