@@ -98,7 +98,7 @@ pub struct Identity {
 pub struct Run {
     /// When the PlatformToken was last proven to be as it was read.
     pub proven: Option<Moment>,
-    /// The PlatformToken is gone for good.
+    /// The PlatformToken is gone for good, or needs us no more.
     pub gone: bool,
     /// A permit for the POST is taken.
     pub permitted: bool,
