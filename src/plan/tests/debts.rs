@@ -418,3 +418,54 @@ fn what_a_process_alone_holds_is_revoked_when_another_has_superseded_it() {
     assert_eq!(revoked(&mut snapshot, at(0), theirs), ["id-mine"]);
     assert!(snapshot.memory.holds_nothing());
 }
+
+#[test]
+fn a_new_attempt_and_a_new_secret_inherit_what_is_owed() {
+    let heir = || Attempt {
+        given_up: vec![id("masked")],
+        ..attempt(1)
+    };
+    let stored = Given {
+        attempt: Some(heir()),
+        ..Given::issued(SecretFacts::Absent)
+    };
+    // Somebody removed the annotation of an attempt whose token this process knows.
+    let remembered = Given {
+        memory: remembering(open(heir(), Fate::Withheld(vec![id("a")]))),
+        ..Given::default()
+    };
+    for given in [stored, remembered] {
+        let mut snapshot = given.snapshot(at(60));
+        let mut opened = Vec::new();
+        story(&mut snapshot, at(60), |step| match step {
+            Step::Recover(_) => Outcome::Recovered(Recovery::Withheld),
+            Step::Open(attempt) => {
+                opened.push(attempt.given_up.clone());
+                fair_outcome(step)
+            }
+            step => fair_outcome(step),
+        });
+        assert_eq!(opened, [[id("a"), id("masked")]]);
+    }
+
+    let emptied = OwnSecret {
+        value: None,
+        whole: false,
+        given_up: ids(&["other"]),
+        ..own(1, "a")
+    };
+    let given = Given {
+        attempt: Some(attempt(2)),
+        memory: remembering(open(attempt(2), Fate::Minted(minted("new")))),
+        ..Given::issued(own_facts(emptied))
+    };
+    let mut snapshot = given.snapshot(at(60));
+    let mut stored = Vec::new();
+    story(&mut snapshot, at(60), |step| {
+        if let Step::Store { given_up, .. } = step {
+            stored.push(given_up.clone());
+        }
+        fair_outcome(step)
+    });
+    assert_eq!(stored[0], ids(&["other"]));
+}

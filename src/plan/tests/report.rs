@@ -265,3 +265,13 @@ fn an_account_shows_who_it_is_and_who_it_was_while_it_is_broken() {
         ["Ready=False Unauthorized", "Stalled=True Unauthorized"]
     );
 }
+
+#[test]
+fn a_status_records_all_that_is_known_of_the_present_token() {
+    let mut snapshot = Given::default().snapshot(at(0));
+    story(&mut snapshot, at(0), fair_outcome);
+    let status = report(&snapshot, &Verdict::Ready, at(0)).unwrap();
+    let present = snapshot.present();
+    assert!(present.is_some());
+    assert_eq!(status.issued(), present);
+}
