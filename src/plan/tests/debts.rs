@@ -289,6 +289,11 @@ fn a_token_that_this_process_alone_knows_is_not_left_where_the_status_says_ready
     };
     assert_eq!(settled(Memory::default()).next(at(0)), "Ready");
     assert_eq!(settled(superseded).next(at(0)), "read_secret");
+    let held = Memory {
+        held: Some(value("a")),
+        ..Memory::default()
+    };
+    assert_eq!(settled(held).next(at(0)), "read_secret");
     assert_eq!(settled(remembering(minted)).next(at(0)), "read_secret");
 }
 

@@ -403,3 +403,19 @@ fn a_secret_is_let_go_as_it_is_after_it_was_deleted_and_the_revocation_is_told()
     let told = snapshot.run.notes.iter().map(|note| note.text.as_str());
     assert_eq!(told.collect::<Vec<_>>(), ["Revoked platform token id-a"]);
 }
+
+#[test]
+fn a_value_is_forgotten_once_its_token_is_revoked() {
+    let given = Given {
+        deleting: true,
+        memory: Memory {
+            issued: Some(issued(1, "a")),
+            held: Some(value("a")),
+            ..Memory::default()
+        },
+        ..Given::issued(SecretFacts::Absent)
+    };
+    let mut snapshot = given.snapshot(at(0));
+    assert_eq!(revoked(&mut snapshot, at(0), fair_outcome), ["id-a"]);
+    assert!(snapshot.memory.holds_nothing());
+}
