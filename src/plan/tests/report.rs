@@ -275,3 +275,23 @@ fn a_status_records_all_that_is_known_of_the_present_token() {
     assert!(present.is_some());
     assert_eq!(status.issued(), present);
 }
+
+#[test]
+fn a_former_secret_stays_on_record_until_it_is_gone() {
+    let recorded = |secrets: &[&str]| {
+        let mut given = Given {
+            status: ready(&issued(1, "a")),
+            ..Given::default()
+        };
+        given.status.secret_name = Some("former".into());
+        for name in secrets {
+            given = given.secret(name, own_facts(own(1, "a")));
+        }
+        let status = report(&given.snapshot(at(0)), &Verdict::Ready, at(0)).unwrap();
+        (status.secret_name.unwrap(), status.secret_resource_version)
+    };
+    let moved = ("token".to_owned(), Some("7".to_owned()));
+    assert_eq!(recorded(&["token", "former"]), ("former".to_owned(), None));
+    assert_eq!(recorded(&["token", "another"]), moved);
+    assert_eq!(recorded(&["token"]), moved);
+}
