@@ -102,40 +102,39 @@ pub(super) fn read_secrets(s: &Snapshot) -> Option<Step> {
 /// The wanted Secret is somebody else's. What an attempt made for it meanwhile is of no use to anyone, once no other
 /// process can be about to store it under a former name.
 fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
-    let trouble = Trouble::stalled(
-        Reason::SecretNotWritable,
-        format!("Secret {} {whose}", s.token.secret_name),
-    );
-    let Some(open) = s.open_attempt() else {
-        return Err(trouble.into());
+    let trouble = |reaction, and: &str| {
+        let text = format!("Secret {} {whose}{and}", s.token.secret_name);
+        let reason = Reason::SecretNotWritable;
+        Halt::Trouble(Trouble {
+            reaction,
+            ..Trouble::stalled(reason, text)
+        })
+    };
+    let stalled = || trouble(Reaction::Stalled, "");
+    let open = s.open_attempt().ok_or_else(stalled)?;
+    let waits = |reaction| {
+        let id = &open.attempt.at.id;
+        let and = format!(
+            "; what attempt {id} may have made is revoked, {} at the earliest",
+            at_end(s, open)
+        );
+        trouble(reaction, &and)
     };
     if let Fate::Unknown { searched } = open.fate {
         match find_out(s, open, searched, now) {
             Ok(None) => {}
             // Whatever stands in the way of looking, the user has to know about the Secret.
-            Err(Halt::Trouble(Trouble { reaction, .. })) => {
-                return Err(Trouble {
-                    reaction,
-                    ..trouble
-                }
-                .into());
-            }
+            Err(Halt::Trouble(Trouble { reaction, .. })) => return Err(waits(reaction)),
             found => return found,
         }
     }
     let made: Vec<TokenId> = open.debts().into_iter().map(|debt| debt.token_id).collect();
     let mut owed = debts(s).into_iter();
-    let Some(debt) = owed.find(|debt| made.contains(&debt.token_id)) else {
-        return Err(trouble.into());
-    };
+    let debt = owed.find(|debt| made.contains(&debt.token_id));
+    let debt = debt.ok_or_else(stalled)?;
     let wait = ended(s, open).saturating_sub(now.elapsed);
     if open.attempt.dialect == Dialect::Current && !wait.is_zero() {
-        let reaction = Reaction::Waiting(wait);
-        return Err(Trouble {
-            reaction,
-            ..trouble
-        }
-        .into());
+        return Err(waits(Reaction::Waiting(wait)));
     }
     if is_proven(s, now) {
         revoke(s, debt)
