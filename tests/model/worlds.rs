@@ -55,18 +55,8 @@ pub(crate) fn small() -> Vec<World> {
 
 /// Walked through by `make model`.
 pub(crate) fn large() -> Vec<World> {
-    let documented = World {
-        name: "two processes, a deletion",
-        dialect: Dialect::Documented,
-        processes: 2,
-        ..World {
-            deleted: Some(0),
-            ..World::CALM
-        }
-    };
     let mut worlds: Vec<World> = large_in_both_dialects().iter().flat_map(both).collect();
     worlds.extend(large_with_tags());
-    worlds.push(documented);
     worlds
 }
 
