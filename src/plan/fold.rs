@@ -60,7 +60,7 @@ impl Snapshot {
                     others: BTreeSet::new(),
                 };
                 if let Some(former) = self.memory.attempt.replace(opened) {
-                    self.memory.surplus.extend(former.debts());
+                    self.memory.owe(former.debts());
                 }
             }
             (Step::Look, Outcome::Current) => self.run.proven = Some(now),
@@ -179,7 +179,7 @@ impl Snapshot {
         if let Some(former) = former.filter(|former| former.token_id != present.token_id) {
             let value = bound(self.memory.held.as_ref(), &former.hash);
             self.memory.held.take_if(|_| value.is_some());
-            self.memory.surplus.push(Debt::of(former, value));
+            self.memory.owe([Debt::of(former, value)]);
         }
     }
 
@@ -207,7 +207,7 @@ impl Snapshot {
             let present = own.issued.as_ref().map(|issued| &issued.token_id);
             let others = closed.debts().into_iter();
             let others = others.filter(|debt| Some(&debt.token_id) != present);
-            self.memory.surplus.extend(others);
+            self.memory.owe(others);
         }
     }
 
@@ -314,7 +314,7 @@ impl Snapshot {
                 if let Some(SecretFacts::Own(own)) = former
                     && wanted
                 {
-                    self.memory.surplus.extend(own.debts());
+                    self.memory.owe(own.debts());
                     if own.value.is_some() {
                         self.memory.held = own.value;
                     }

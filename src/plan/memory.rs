@@ -63,6 +63,18 @@ pub struct OpenAttempt {
 }
 
 impl Memory {
+    /// Takes debts down, each token once, with its value if any of them has it.
+    pub(super) fn owe(&mut self, debts: impl IntoIterator<Item = Debt>) {
+        for debt in debts {
+            let mut known = self.surplus.iter_mut();
+            match known.find(|known| known.token_id == debt.token_id) {
+                None => self.surplus.push(debt),
+                Some(known) if known.value.is_none() => *known = debt,
+                Some(_) => {}
+            }
+        }
+    }
+
     /// Whether no token is known to this process alone.
     pub(super) fn holds_nothing(&self) -> bool {
         let open = self.attempt.as_ref();

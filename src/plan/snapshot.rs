@@ -203,7 +203,7 @@ impl Snapshot {
             };
             // Whoever superseded our attempt cannot know what it made.
             if let Some(superseded) = self.memory.attempt.replace(opened) {
-                self.memory.surplus.extend(superseded.debts());
+                self.memory.owe(superseded.debts());
             }
         }
     }
