@@ -22,6 +22,9 @@ use crate::plan::{
     AccountFacts, Moment, SecretFacts, Snapshot, Trouble, Verdict, Version, backoff, read,
 };
 
+/// Of an orphan that nobody has asked for since it was due so long ago, the tries are forgotten.
+const FORGET_AFTER: Duration = Duration::from_mins(10);
+
 impl Operator {
     /// How often to ask for [`Operator::orphans`]. They are found in memory: no call is made where there are none.
     pub const LOOK_FOR_ORPHANS: Duration = Duration::from_secs(10);
@@ -33,7 +36,6 @@ impl Operator {
             // A credential that is not known yet might be the very token that is to be revoked.
             return Vec::new();
         }
-        self.context.memory.forget_vanished(&self.context.tokens);
         let lives = |owner: &Owner| {
             let token = ObjectRef::new(&owner.name).within(&owner.namespace);
             let token = self.context.tokens.get(&token);
@@ -51,10 +53,15 @@ impl Operator {
         orphans
     }
 
+    /// Forgets PlatformTokens that vanished without us. To be called as often as [`Operator::orphans`].
+    pub fn forget_vanished(&self) {
+        self.context.memory.forget_vanished(&self.context.tokens);
+    }
+
     /// Finishes one such Secret, if it is one on a live look. Where that failed before, it is tried again with back-off.
     pub async fn finish_orphan(&self, namespace: &str, name: &str) {
         let tries = &self.context.orphans;
-        let secret = format!("{namespace}/{name}");
+        let secret = key(namespace, name);
         if tries.waits(&secret, self.context.clock.now()) {
             return;
         }
@@ -129,9 +136,8 @@ impl Operator {
             )),
         };
         let credentials = context.accounts.credentials();
-        let fresh = (context.fresh)();
         let facts = (name.to_owned(), facts);
-        let mut snapshot = Snapshot::gone(owner, account, facts, credentials, fresh);
+        let mut snapshot = Snapshot::gone(owner, account, facts, credentials);
         let mut written = Written::default();
         let mut executor = Executor {
             context,
@@ -139,16 +145,18 @@ impl Operator {
             written: &mut written,
         };
         let settled = settle(&mut executor, &mut snapshot).await;
-        let first = !context
-            .orphans
-            .have_failed(&format!("{namespace}/{}", secret.name_any()));
         if let Verdict::Trouble(trouble) = &settled.verdict
-            && first
+            && !context.orphans.have_failed(&key(namespace, name))
         {
             publish_if_new(context, &secret, &[], trouble).await;
         }
         Ok(Some(settled.verdict))
     }
+}
+
+/// What [`Tries`] calls a Secret.
+fn key(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
 }
 
 /// Orphans that could not be finished: how often that was tried, and until when it is not tried again, on the monotonic
@@ -178,10 +186,8 @@ impl Tries {
             tries.remove(secret);
         }
         // Nobody has asked for these any more: they are gone.
-        tries.retain(|_, (_, until)| now.elapsed < *until + Self::FORGET_AFTER);
+        tries.retain(|_, (_, until)| now.elapsed < *until + FORGET_AFTER);
     }
-
-    const FORGET_AFTER: Duration = Duration::from_mins(10);
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, (u32, Duration)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,13 +1,41 @@
 //! What the outside says, in the words of the rules: the one place where errors become a reason, a message and a
 //! reaction, and where a row becomes a listed token.
 
+use super::Context;
 use super::kubernetes::KubeError;
 use crate::api::Reason;
 use crate::plan::{Listed, Trouble};
-use crate::platform::{Error, PAUSE, Row};
+use crate::platform::{Denied, Error, PAUSE, Row, Throttle};
+
+impl Context {
+    /// What a failed call in the name of an account means. It is counted, and a pause that the platform asks for holds
+    /// for the whole account.
+    pub(super) fn call_failed(
+        &self,
+        throttle: Option<&Throttle>,
+        doing: &str,
+        error: &Error,
+    ) -> Trouble {
+        self.telemetry.platform_error(error.class());
+        if let (Some(throttle), Error::Throttled { retry_after }) = (throttle, error) {
+            throttle.pause(*retry_after);
+        }
+        of_platform(doing, error)
+    }
+}
+
+impl From<Denied> for Trouble {
+    fn from(denied: Denied) -> Self {
+        let text = denied.to_string();
+        match denied {
+            Denied::Paused(left) => Self::waiting(left, Reason::Throttled, text),
+            Denied::Busy => Self::transient(Reason::Throttled, text),
+        }
+    }
+}
 
 /// What a failed call to the platform means. `doing` completes "…: `error`".
-pub(crate) fn of_platform(doing: &str, error: &Error) -> Trouble {
+fn of_platform(doing: &str, error: &Error) -> Trouble {
     let text = |advice: &str| format!("{doing}: {error}{advice}");
     match error {
         Error::NotSent(_) => Trouble::transient(

@@ -218,6 +218,7 @@ async fn finish_orphans(operator: &Operator) {
     }
     loop {
         tokio::time::sleep(Operator::LOOK_FOR_ORPHANS).await;
+        operator.forget_vanished();
         for (namespace, name) in operator.orphans() {
             operator.finish_orphan(&namespace, &name).await;
         }

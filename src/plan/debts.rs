@@ -40,6 +40,23 @@ impl Debt {
             },
         }
     }
+
+    /// A token of which a record has no more than the id, and that was made before this time.
+    fn named(
+        token_id: &TokenId,
+        base_url: &str,
+        user_id: Option<&UserId>,
+        before: Timestamp,
+    ) -> Self {
+        Self {
+            token_id: token_id.clone(),
+            base_url: base_url.to_owned(),
+            user_id: user_id.cloned(),
+            hash: None,
+            value: None,
+            evidence: Evidence::Recorded { before },
+        }
+    }
 }
 
 /// Why we believe that a token is ours.
@@ -89,20 +106,18 @@ pub(super) fn surplus(s: &Snapshot) -> impl Iterator<Item = Debt> + use<> {
 
 /// All that is known, the best known first.
 fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
-    let issued = s.token.status.issued().map(|issued| {
+    let told = |issued: Issued| {
         let value = s.value_of(&issued.hash);
         Debt::of(issued, value)
-    });
+    };
+    let issued = s.token.status.issued().map(told);
     // A Secret's record counts only beside the value that it speaks of.
     let stored = s.own_secrets().filter_map(|(_, own)| {
         let issued = own.issued.clone()?;
         let value = bound(own.value.as_ref(), &issued.hash)?;
         Some(Debt::of(issued, Some(value)))
     });
-    let remembered = s.memory.issued.clone().map(|issued| {
-        let value = s.value_of(&issued.hash);
-        Debt::of(issued, value)
-    });
+    let remembered = s.memory.issued.clone().map(told);
     let made = s.memory.attempt.iter().flat_map(OpenAttempt::debts);
     issued
         .into_iter()
@@ -123,16 +138,10 @@ pub(super) fn leftovers(s: &Snapshot) -> impl Iterator<Item = Debt> {
         .filter(move |row| Some(&row.token_id) != present.as_ref())
         .filter(|row| !s.memory.revoked.contains(&row.token_id))
         .filter(move |row| open.as_ref().is_none_or(|tag| !row.tags.contains(tag)))
-        .map(|row| Debt {
-            token_id: row.token_id.clone(),
-            base_url: row.base_url.clone(),
-            user_id: Some(row.user_id.clone()),
-            hash: None,
-            value: None,
-            // It was listed.
-            evidence: Evidence::Recorded {
-                before: Timestamp::MIN,
-            },
+        .map(|row| {
+            // It was listed, however young it is.
+            let before = Timestamp::MIN;
+            Debt::named(&row.token_id, &row.base_url, Some(&row.user_id), before)
         })
 }
 
@@ -141,15 +150,9 @@ fn given_up(s: &Snapshot) -> impl Iterator<Item = Debt> {
     let attempt = s.recorded_attempt();
     let by_attempt = attempt.into_iter().flat_map(|attempt| {
         let account = &attempt.account;
-        attempt.given_up.iter().map(|token_id| Debt {
-            token_id: token_id.clone(),
-            base_url: account.base_url.clone(),
-            user_id: account.user_id.clone(),
-            hash: None,
-            value: None,
-            evidence: Evidence::Recorded {
-                before: attempt.opened_at,
-            },
+        attempt.given_up.iter().map(|token_id| {
+            let (user_id, before) = (account.user_id.as_ref(), attempt.opened_at);
+            Debt::named(token_id, &account.base_url, user_id, before)
         })
     });
     let by_secret = s.own_secrets().flat_map(|(_, own)| own.debts());
@@ -162,16 +165,8 @@ impl OwnSecret {
         let Some(issued) = &self.issued else {
             return Vec::new();
         };
-        let debt = |token_id: &TokenId| Debt {
-            token_id: token_id.clone(),
-            base_url: issued.base_url.clone(),
-            user_id: Some(issued.user_id.clone()),
-            hash: None,
-            value: None,
-            evidence: Evidence::Recorded {
-                before: issued.issued_at,
-            },
-        };
+        let (user_id, before) = (Some(&issued.user_id), issued.issued_at);
+        let debt = |token_id| Debt::named(token_id, &issued.base_url, user_id, before);
         self.given_up.iter().map(debt).collect()
     }
 }

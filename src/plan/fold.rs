@@ -97,10 +97,7 @@ impl Snapshot {
                     self.memory.verified = Some((issued.hash, version));
                 }
             }
-            (Step::LiftFinalizer, Outcome::Lifted) => {
-                self.token.finalizers.retain(|f| f != names::FINALIZER);
-                self.run.gone = true;
-            }
+            (Step::LiftFinalizer, Outcome::Lifted) => self.run.gone = true,
             (step, outcome) => self.fold_mismatch(&step, &outcome),
         }
     }
@@ -177,8 +174,7 @@ impl Snapshot {
         // Another process has superseded what this one had seen, and may never have known of it.
         let former = self.memory.issued.replace(present.clone());
         if let Some(former) = former.filter(|former| former.token_id != present.token_id) {
-            let value = bound(self.memory.held.as_ref(), &former.hash);
-            self.memory.held.take_if(|_| value.is_some());
+            let value = self.memory.held.take_if(|held| held.hash() == former.hash);
             self.memory.owe([Debt::of(former, value)]);
         }
     }

@@ -146,7 +146,6 @@ impl Snapshot {
         account: AccountFacts,
         secret: (String, SecretFacts),
         credentials: BTreeSet<TokenHash>,
-        fresh: AttemptId,
     ) -> Self {
         let token = TokenFacts {
             owner,
@@ -164,7 +163,7 @@ impl Snapshot {
             secrets: BTreeMap::from([secret]),
             memory: Memory::default(),
             credentials,
-            fresh: Some(fresh),
+            fresh: None,
             run: Run {
                 gone: true,
                 ..Run::default()

@@ -312,6 +312,7 @@ impl Process {
     }
 
     fn wake_orphans(&mut self) {
+        self.operator.forget_vanished();
         for (namespace, name) in self.operator.orphans() {
             self.queue.wake(Item::Orphan(namespace, name));
         }

@@ -10,9 +10,9 @@ use super::{Account, CredentialsKey, Session};
 use crate::api::{Credential, Dialect, Reason, TokenHash};
 use crate::controller::Context;
 use crate::controller::kubernetes::call_opt;
-use crate::controller::trouble::{of_kubernetes, of_platform};
+use crate::controller::trouble::of_kubernetes;
 use crate::plan::{Identity, Proof, Trouble};
-use crate::platform::{Client, Denied, Error};
+use crate::platform::{Client, Denied};
 
 /// What one proof has brought.
 #[derive(Clone)]
@@ -81,12 +81,11 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
         .accounts
         .throttle(&account.key(), settings.rate_limit);
     // A proof waits for no backlog, since everything else waits for it; a pause is a pause.
-    if let Err(denied @ Denied::Paused(left)) = throttle.permit(Duration::ZERO).await {
-        let trouble = Trouble::waiting(left, Reason::Throttled, denied.to_string());
+    if let Err(denied @ Denied::Paused(_)) = throttle.permit(Duration::ZERO).await {
         return Proven {
             secret: version,
             credential: Some(hash),
-            ..Proven::broken(trouble)
+            ..Proven::broken(denied.into())
         };
     }
     let doing = format!(
@@ -125,13 +124,7 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
                 throttle,
             }))
         }
-        Err(error) => {
-            context.telemetry.platform_error(error.class());
-            if let Error::Throttled { retry_after } = &error {
-                throttle.pause(*retry_after);
-            }
-            Err(of_platform(&doing, &error))
-        }
+        Err(error) => Err(context.call_failed(Some(&throttle), &doing, &error)),
     };
     Proven {
         session,

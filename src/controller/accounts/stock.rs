@@ -19,11 +19,11 @@ use crate::controller::Context;
 use crate::controller::kubernetes::{KubeError, call};
 use crate::controller::report::publish;
 use crate::controller::secrets::token_of;
-use crate::controller::trouble::{of_kubernetes, of_platform};
+use crate::controller::trouble::of_kubernetes;
 use crate::plan::{
     Claims, Leftover, Listed, Note, Stock, Stocktaking, Trouble, Unclaimed, baseline, take_stock,
 };
-use crate::platform::{Denied, Error};
+use crate::platform::Error;
 
 /// Objects to ask for at once.
 const PAGE: u32 = 500;
@@ -88,13 +88,17 @@ impl Inventory {
         context: &Context,
         session: &Session,
     ) -> Result<Stock, Trouble> {
-        permit(session).await?;
+        session.throttle.permit(PATIENCE).await?;
         let identity = &session.identity;
         let rows = session
             .client
             .list(identity.dialect, identity.user_id.as_ref(), None)
             .await
-            .map_err(|error| failed(context, session, "taking stock of the account", &error))?;
+            // The account is not doubted for it: its proof would ask for the next stock at once.
+            .map_err(|error| {
+                let doing = "taking stock of the account";
+                context.call_failed(Some(&session.throttle), doing, &error)
+            })?;
         let rows: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
         let exclusive = account.settings().exclusive;
         let claims = if exclusive {
@@ -136,38 +140,18 @@ impl Inventory {
     }
 }
 
-/// What a failure means. The account is not doubted for it: its proof would ask for the next stock at once.
-fn failed(context: &Context, session: &Session, doing: &str, error: &Error) -> Trouble {
-    context.telemetry.platform_error(error.class());
-    if let Error::Throttled { retry_after } = error {
-        session.throttle.pause(*retry_after);
-    }
-    of_platform(doing, error)
-}
-
-async fn permit(session: &Session) -> Result<(), Trouble> {
-    let permitted = session.throttle.permit(PATIENCE).await;
-    permitted.map_err(|denied| {
-        let text = denied.to_string();
-        match denied {
-            Denied::Paused(left) => Trouble::waiting(left, Reason::Throttled, text),
-            Denied::Busy => Trouble::transient(Reason::Throttled, text),
-        }
-    })
-}
-
 async fn revoke<K: Account>(
     account: &K,
     context: &Context,
     session: &Session,
     token_id: &TokenId,
 ) -> Result<(), Trouble> {
-    permit(session).await?;
+    session.throttle.permit(PATIENCE).await?;
     match session.client.delete(token_id).await {
         Ok(()) | Err(Error::NotFound(_)) => {}
         Err(error) => {
             let doing = format!("revoking token {token_id}, which nothing claims");
-            return Err(failed(context, session, &doing, &error));
+            return Err(context.call_failed(Some(&session.throttle), &doing, &error));
         }
     }
     let text = format!(

@@ -6,7 +6,7 @@ use super::Executor;
 use super::kubernetes::stale_or;
 use crate::api::{Attempt, Credential, Dialect, Issued, Reason, TokenId, TokenValue};
 use crate::controller::accounts::Session;
-use crate::controller::trouble::{of_kubernetes, of_platform};
+use crate::controller::trouble::of_kubernetes;
 use crate::plan::{
     Identity, Listed, Outcome, Recovery, RevokeWith, Snapshot, Trouble, claim, suspects,
 };
@@ -198,14 +198,7 @@ impl Executor<'_> {
         match session.throttle.permit(patience).await {
             Ok(()) if self.context.accounts.is_current(session) => Ok(session),
             Ok(()) | Err(Denied::Busy) => Err(Outcome::Stale),
-            Err(denied @ Denied::Paused(left)) => {
-                let text = denied.to_string();
-                Err(Outcome::Failed(Trouble::waiting(
-                    left,
-                    Reason::Throttled,
-                    text,
-                )))
-            }
+            Err(denied @ Denied::Paused(_)) => Err(Outcome::Failed(denied.into())),
         }
     }
 
@@ -228,17 +221,12 @@ impl Executor<'_> {
 
     /// What a failure means; one that concerns the whole account is told to it as well.
     fn platform_trouble(&self, doing: &str, error: &Error) -> Trouble {
-        self.context.telemetry.platform_error(error.class());
-        if let Some(session) = &self.session {
-            match error {
-                Error::Throttled { retry_after } => session.throttle.pause(*retry_after),
-                Error::Unauthorized(_) | Error::Forbidden(_) => {
-                    self.context.accounts.doubt(&session.key);
-                }
-                _ => {}
-            }
+        let session = self.session.as_deref();
+        if let (Some(session), Error::Unauthorized(_) | Error::Forbidden(_)) = (session, error) {
+            self.context.accounts.doubt(&session.key);
         }
-        of_platform(doing, error)
+        let throttle = session.map(|session| &*session.throttle);
+        self.context.call_failed(throttle, doing, error)
     }
 }
 

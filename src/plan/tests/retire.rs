@@ -329,7 +329,6 @@ fn what_a_platformtoken_that_is_gone_left_in_its_secret_is_revoked_before_the_se
         AccountFacts::Broken(broken),
         ("token".into(), own_facts(own(1, "a"))),
         BTreeSet::new(),
-        AttemptId::parse("fresh").unwrap(),
     );
     let steps = story(&mut snapshot, at(0), fair_outcome);
     assert_eq!(steps, ["revoke", "remove", "release", "Gone"]);
