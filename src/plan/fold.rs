@@ -64,7 +64,9 @@ impl Snapshot {
                 }
             }
             (Step::Look, Outcome::Current) => self.run.proven = Some(now),
-            (Step::Look, Outcome::TokenGone) => self.run.gone = true,
+            (Step::Look, Outcome::TokenGone) | (Step::LiftFinalizer, Outcome::Lifted) => {
+                self.run.gone = true;
+            }
             (Step::Look, Outcome::NamespaceGoing) => {
                 let namespace = &self.token.owner.namespace;
                 let text =
@@ -97,7 +99,6 @@ impl Snapshot {
                     self.memory.verified = Some((issued.hash, version));
                 }
             }
-            (Step::LiftFinalizer, Outcome::Lifted) => self.run.gone = true,
             (step, outcome) => self.fold_mismatch(&step, &outcome),
         }
     }
