@@ -15,6 +15,7 @@
 //! | [`platform`] | the platform's API in both dialects, what failures mean, the throttle | Kubernetes |
 //! | [`controller`] | the shell: observe, then plan, execute and fold until settled, then report | decisions |
 //! | [`sandbox`] | the fake platform: a pure model, a fault script, two fronts | the operator |
+//! | [`check`] | looks at an installation and says what is amiss | writes |
 //! | [`telemetry`] | logs, metrics, probes | |
 //! | [`clock`] | the one place that reads clocks | |
 //! | [`cli`] | the command line | |
@@ -29,6 +30,7 @@
 
 pub mod api;
 mod cause;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod controller;

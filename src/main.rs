@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     // kube and reqwest share one TLS provider; without one they refuse to start.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match Arguments::parse().execute() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -14,6 +14,7 @@ mod support;
 mod accounts;
 mod attempts;
 mod bad_input;
+mod check;
 mod cli;
 mod client;
 mod deletion;

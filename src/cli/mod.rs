@@ -1,8 +1,12 @@
 //! The command line: raw arguments, resolved into what each command needs.
 
+mod check;
 mod crd;
+mod kubernetes;
 mod run;
 mod sandbox;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +33,8 @@ pub struct Arguments {
 enum Command {
     /// Run the operator against the cluster of the kubeconfig, or of the Pod that it runs in.
     Run(run::Run),
+    /// Look at an installation: cluster, permissions, CRDs, accounts. Writes nothing.
+    Check(check::Check),
     /// Print the CRDs, or write them into a directory.
     Crd(crd::Crd),
     /// Serve a fake platform for development and tests: nothing that it issues works anywhere else.
@@ -36,13 +42,15 @@ enum Command {
 }
 
 impl Arguments {
-    /// Does what the arguments say.
-    pub fn execute(self) -> anyhow::Result<()> {
+    /// Does what the arguments say; how it went, for whoever called.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run(run) => runtime()?.block_on(run.execute()),
-            Command::Crd(crd) => crd.execute(),
-            Command::Sandbox(sandbox) => runtime()?.block_on(sandbox.execute()),
+            Command::Run(run) => runtime()?.block_on(run.execute())?,
+            Command::Check(check) => return runtime()?.block_on(check.execute()),
+            Command::Crd(crd) => crd.execute()?,
+            Command::Sandbox(sandbox) => runtime()?.block_on(sandbox.execute())?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use kube::client::ClientBuilder;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -97,17 +95,7 @@ impl Run {
             .with_context(|| format!("--log {:?} is no filter", self.log))?;
         telemetry::init_logs(self.log_format, filter);
 
-        let mut config = kube::Config::infer()
-            .await
-            .context("there is no kubeconfig, and this is not a Pod")?;
-        // The rules decide what is tried again, and when; a retry below them would hide lost answers.
-        config.default_retry = false;
-        config.connect_timeout = Some(Duration::from_secs(10));
-        let server = config.cluster_url.clone();
-        let client = ClientBuilder::try_from(config)
-            .context("the kubeconfig cannot be used")?
-            .build();
-
+        let (client, server) = super::kubernetes::client().await?;
         let pool = Http::pool()?;
         let platforms = Platforms::new(self.allow_base_url, move |base_url| {
             let transport: Arc<dyn Transport> = Arc::new(Http::new(pool.clone(), base_url));

@@ -24,6 +24,7 @@ mod tokens;
 mod trouble;
 mod wiring;
 
+pub(crate) use kubernetes::{KubeError, call};
 pub use operator::{Caches, Operator, Settings, Wakes};
 pub use platforms::{BaseUrl, MalformedBaseUrl, Platforms};
 pub use tokens::Watched;

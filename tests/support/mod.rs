@@ -8,5 +8,6 @@ pub(crate) mod expectations;
 mod plane;
 mod world;
 
+pub(crate) use control_plane::ControlPlane;
 pub(crate) use plane::{operator_log, plane};
 pub(crate) use world::{World, condition, eventually, is_ready, no_value, value};

@@ -1,0 +1,127 @@
+//! Looks at an installation before the operator is trusted with it, and says of everything that is amiss what to do.
+//! It writes nothing, and sends the platform reads only.
+//!
+//! - `cluster`: the API server answers and is new enough. `permissions`: each one is granted.
+//! - `crds`: the kinds are served as this version knows them. `tokens`: accounts answer, and what is left to be done.
+//! - `report`: the findings as text or JSON.
+
+mod cluster;
+mod crds;
+mod permissions;
+mod report;
+
+pub use permissions::{Permission, needed};
+pub use report::{Report, json, text};
+
+use kube::Client;
+
+/// What an operator would work on.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The namespaces whose PlatformTokens it would serve; none: all.
+    pub namespaces: Option<Vec<String>>,
+    /// Its own namespace, if it elects a leader there.
+    pub lease_namespace: Option<String>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub topic: Topic,
+    /// How it is.
+    pub verdict: Verdict,
+    /// One sentence: what was found, and where it is not well, what to do.
+    pub text: String,
+}
+
+/// What is looked at, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// The API server.
+    Cluster,
+    /// What the operator may do.
+    Permissions,
+    /// The kinds.
+    Crds,
+    /// The accounts.
+    Accounts,
+    /// Tokens that nothing claims.
+    Unclaimed,
+    /// What is still to be revoked.
+    Owed,
+}
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// The operator works, and something in its care does not.
+    Warning,
+    /// The operator cannot do its work.
+    Failure,
+}
+
+impl Topic {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Permissions => "permissions",
+            Self::Crds => "crds",
+            Self::Accounts => "accounts",
+            Self::Unclaimed => "unclaimed",
+            Self::Owed => "owed",
+        }
+    }
+}
+
+impl Verdict {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+impl Topic {
+    fn ok(self, text: impl Into<String>) -> Finding {
+        self.find(Verdict::Ok, text)
+    }
+
+    fn warning(self, text: impl Into<String>) -> Finding {
+        self.find(Verdict::Warning, text)
+    }
+
+    fn failure(self, text: impl Into<String>) -> Finding {
+        self.find(Verdict::Failure, text)
+    }
+
+    fn find(self, verdict: Verdict, text: impl Into<String>) -> Finding {
+        Finding {
+            topic: self,
+            verdict,
+            text: text.into(),
+        }
+    }
+}
+
+/// Looks at everything. What cannot be asked without what failed before it is left out.
+pub async fn examine(client: &Client, scope: &Scope) -> Report {
+    let mut findings = cluster::examine(client).await;
+    if findings
+        .iter()
+        .any(|found| found.verdict == Verdict::Failure)
+    {
+        return Report { findings };
+    }
+    findings.extend(permissions::examine(client, scope).await);
+    findings.extend(crds::examine(client).await);
+    Report { findings }
+}

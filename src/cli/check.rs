@@ -1,0 +1,54 @@
+//! `check`: an installation, before the operator is trusted with it.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::check::{self, Scope, Verdict};
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// How the findings are printed.
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+
+    /// Fail on warnings as well.
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// One line for each finding.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+impl Check {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let (client, _) = super::kubernetes::client().await?;
+        let scope = Scope {
+            namespaces: None,
+            lease_namespace: None,
+        };
+        let report = check::examine(&client, &scope).await;
+        let mut out = std::io::stdout().lock();
+        match self.output {
+            Format::Text => write!(out, "{}", check::text(&report))?,
+            Format::Json => writeln!(out, "{:#}", check::json(&report))?,
+        }
+        let tolerated = if self.strict {
+            Verdict::Ok
+        } else {
+            Verdict::Warning
+        };
+        Ok(if report.verdict() <= tolerated {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
