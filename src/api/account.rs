@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::crd::rule;
-use super::{Dialect, GoDuration, TokenId, UserId};
+use super::{Dialect, GoDuration, NamespaceSelector, TokenId, UserId};
 
 /// The platform that accounts live on unless they say otherwise.
 pub const DEFAULT_BASE_URL: &str = "https://platform.acedata.cloud";
@@ -69,7 +69,7 @@ pub struct PlatformAccountSpec {
     pub settings: AccountSettings,
 }
 
-/// An account of the platform for PlatformTokens of every namespace.
+/// An account of the platform for PlatformTokens of every namespace, or of those that it selects.
 #[derive(CustomResource, JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "platform.acedata.cloud",
@@ -80,7 +80,7 @@ pub struct PlatformAccountSpec {
     category = "acedata",
     status = "AccountStatus",
     derive = "PartialEq",
-    doc = "An account of the platform, for PlatformTokens of every namespace.",
+    doc = "An account of the platform, for PlatformTokens of every namespace, or of those that it selects.",
     selectable = ".spec.credentialsSecretRef.namespace",
     selectable = ".spec.credentialsSecretRef.name",
     printcolumn(
@@ -117,6 +117,10 @@ pub struct PlatformAccountSpec {
 pub struct ClusterPlatformAccountSpec {
     /// The Secret that holds the account's credential.
     pub credentials_secret_ref: NamespacedSecretKeyRef,
+    /// The namespaces that may have new tokens of this account, by their labels: every namespace if it is left out, or
+    /// empty. A namespace that does not fit any more keeps the tokens that it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_selector: Option<NamespaceSelector>,
     /// Where the platform is and how it is treated.
     #[serde(flatten)]
     pub settings: AccountSettings,
@@ -299,7 +303,7 @@ pub struct Baseline {
 pub enum AccountKind {
     /// Serves its own namespace.
     PlatformAccount,
-    /// Serves every namespace.
+    /// Serves every namespace, or those that it selects.
     ClusterPlatformAccount,
 }
 

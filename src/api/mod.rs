@@ -10,6 +10,7 @@ mod crd;
 mod duration;
 pub mod names;
 mod reason;
+mod selector;
 mod token;
 mod value;
 
@@ -24,6 +25,7 @@ pub use attempt::{
 pub use crd::{crds, kustomization, to_yaml};
 pub use duration::GoDuration;
 pub use reason::{ConditionType, Reason};
+pub use selector::{LabelOperator, LabelRequirement, NamespaceSelector};
 pub use token::{AccountRef, PlatformToken, PlatformTokenSpec, PlatformTokenStatus, SecretSpec};
 pub use value::{
     AttemptId, Credential, Dialect, MalformedId, MalformedToken, TOKEN_PREFIX, TokenHash, TokenId,

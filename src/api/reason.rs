@@ -46,6 +46,8 @@ pub enum Reason {
     AccountNotFound,
     /// The account has not been proven yet.
     AccountPending,
+    /// The account gives no new tokens to this namespace.
+    NamespaceNotAdmitted,
     /// The operator does not allow the account's platform.
     BaseURLNotAllowed,
     /// The credentials Secret does not exist.
@@ -102,6 +104,7 @@ impl Reason {
             Self::InvalidSpec => "InvalidSpec",
             Self::AccountNotFound => "AccountNotFound",
             Self::AccountPending => "AccountPending",
+            Self::NamespaceNotAdmitted => "NamespaceNotAdmitted",
             Self::BaseURLNotAllowed => "BaseURLNotAllowed",
             Self::CredentialsMissing => "CredentialsMissing",
             Self::CredentialsKeyMissing => "CredentialsKeyMissing",

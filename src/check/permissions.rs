@@ -46,7 +46,7 @@ const EVERYWHERE: [Rule; 7] = [
         &["get", "list", "watch"],
     ),
     (names::GROUP, "clusterplatformaccounts/status", &["patch"]),
-    ("", "namespaces", &["get"]),
+    ("", "namespaces", &["get", "list", "watch"]),
 ];
 
 /// What it does where it serves PlatformTokens.

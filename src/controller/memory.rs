@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 
 use super::tokens::Watched;
-use crate::plan::{AccountFacts, Memory, Moment};
+use crate::plan::{AccountFacts, Admission, Memory, Moment};
 
 /// How long a cache may lag behind our own writes before it is believed all the same.
 const BELIEVE_CACHE_AFTER: Duration = Duration::from_secs(20);
@@ -53,6 +53,8 @@ pub(super) struct Basis {
     pub token: u64,
     /// Its account.
     pub account: AccountFacts,
+    /// Whether it may have a new token of that.
+    pub admission: Admission,
     /// Its Secrets, by name, with their resourceVersions.
     pub secrets: BTreeMap<String, String>,
 }

@@ -4,7 +4,7 @@
 //! - `tokens`: one run for one PlatformToken: observe, then plan, execute and fold until settled, then report.
 //! - `observe`: from caches to a snapshot. `execute`: one function per step. `report`: status and events.
 //! - `accounts`: proves each account and hands out its session. `credentials`: wakes it when its Secret changes.
-//! - `secrets`: the index of generated Secrets, metadata only. `memory`: what outlives a run.
+//! - `secrets`: the index of generated Secrets, metadata only. `namespaces`: the labels of namespaces. `memory`: what outlives a run.
 //! - `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
 //! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go.
 //! - `wiring`: watches, queues and shutdown.
@@ -14,6 +14,7 @@ mod credentials;
 mod execute;
 mod kubernetes;
 mod memory;
+mod namespaces;
 mod observe;
 mod operator;
 mod orphans;
@@ -53,6 +54,7 @@ pub(crate) struct Context {
     /// Asks for a watch of a credentials Secret: namespace and name.
     watch_credentials: UnboundedSender<(String, String)>,
     secrets: secrets::SecretIndex,
+    namespaces: namespaces::NamespaceIndex,
     memory: memory::Memories,
     orphans: orphans::Tries,
     telemetry: Arc<Telemetry>,

@@ -10,7 +10,7 @@ use super::accounts::{Session, account_key};
 use super::kubernetes::version;
 use super::memory::{Basis, Written};
 use crate::api::{Attempt, Owner, PlatformToken, names};
-use crate::plan::{Memory, Moment, SecretFacts, Snapshot, TokenFacts};
+use crate::plan::{Admission, Memory, Moment, SecretFacts, Snapshot, TokenFacts};
 
 /// What the caches know of a PlatformToken.
 pub(super) struct Observed {
@@ -33,7 +33,12 @@ pub(super) fn observe(
 ) -> Observed {
     let seen = version(token.meta().resource_version.as_ref());
     let name = (token.namespace().unwrap_or_default(), token.name_any());
-    let (account, session) = context.accounts.look_up(&account_key(token));
+    let key = account_key(token);
+    // First: what an account is proven to be is newer than what its selector was, and not the other way round.
+    let admission = context
+        .accounts
+        .admission(&key, &name.0, &context.namespaces);
+    let (account, session) = context.accounts.look_up(&key);
     let secrets = context.secrets.of(&name);
     let newest = context.secrets.newest();
     let behind = written.is_ahead(seen, newest, now);
@@ -41,6 +46,7 @@ pub(super) fn observe(
     let basis = Basis {
         token: seen,
         account,
+        admission,
         secrets,
     };
     Observed {
@@ -59,7 +65,7 @@ pub(super) fn snapshot(
     memory: Memory,
     now: Moment,
 ) -> Snapshot {
-    let facts = token_facts(token, &context.cluster);
+    let facts = token_facts(token, &context.cluster, basis.admission);
     let secrets = secrets(&facts, basis.secrets);
     let credentials = context.accounts.credentials();
     let key = account_key(token);
@@ -78,7 +84,7 @@ pub(super) fn snapshot(
     )
 }
 
-fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
+fn token_facts(token: &PlatformToken, cluster: &str, admission: Admission) -> TokenFacts {
     let name = token.name_any();
     TokenFacts {
         generation: token.metadata.generation,
@@ -91,6 +97,7 @@ fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
             .name
             .clone()
             .unwrap_or_else(|| name.clone()),
+        admission,
         attempt: token
             .annotations()
             .get(names::ATTEMPT)

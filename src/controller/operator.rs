@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Resource;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::accounts::{self, Accounts};
 use super::memory::Memories;
+use super::namespaces::NamespaceIndex;
 use super::orphans::Tries;
 use super::secrets::SecretIndex;
 use super::tokens::{self, Watched};
@@ -84,6 +85,7 @@ impl Operator {
             tokens,
             watch_credentials,
             secrets: SecretIndex::default(),
+            namespaces: NamespaceIndex::default(),
             memory: Memories::default(),
             orphans: Tries::default(),
             telemetry,
@@ -133,6 +135,18 @@ impl Operator {
             .collect()
     }
 
+    /// Takes in one event of the watch of namespaces; the PlatformTokens to look at.
+    #[must_use]
+    pub fn see_namespace(
+        &self,
+        event: &Event<PartialObjectMeta<Namespace>>,
+    ) -> Vec<ObjectRef<Watched>> {
+        let Some(namespace) = self.context.namespaces.apply(event) else {
+            return Vec::new();
+        };
+        self.tokens_that(|token| token.meta().namespace.as_ref() == Some(&namespace))
+    }
+
     /// A credentials Secret has this resourceVersion now, or is gone; whether any account uses it still.
     #[must_use]
     pub fn credentials_changed(
@@ -155,9 +169,13 @@ impl Operator {
                 .as_ref()
                 .is_ok_and(|token| accounts::account_key(token) == *account)
         };
+        self.tokens_that(uses)
+    }
+
+    fn tokens_that(&self, concerned: impl Fn(&Watched) -> bool) -> Vec<ObjectRef<Watched>> {
         let tokens = self.context.tokens.state();
-        let of_account = tokens.iter().filter(|token| uses(token));
-        let mut found: Vec<_> = of_account
+        let concerned = tokens.iter().filter(|token| concerned(token));
+        let mut found: Vec<_> = concerned
             .map(|token| ObjectRef::from_obj(&**token))
             .collect();
         found.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));

@@ -63,6 +63,7 @@ pub async fn run(
         |operator, account| async move { operator.cluster_account(account).await },
     );
     let (wake_owner, woken_owners) = unbounded_channel();
+    let wake_tenants = wake_owner.clone();
     let (secrets_listed, listed) = tokio::sync::oneshot::channel();
     let tokens = async {
         // A PlatformToken is looked at only when what it depends on can be known: an account that is not in the cache
@@ -89,6 +90,7 @@ pub async fn run(
     tokio::select! {
         _ = controllers => {}
         () = watch_secrets(&operator, wake_owner, secrets_listed) => {}
+        () = watch_namespaces(&operator, wake_tenants) => {}
         () = credentials::watch_all(&operator, wakes.credentials) => {}
         () = split => {}
     }
@@ -207,6 +209,25 @@ async fn watch_secrets(
             && let Some(listed) = listed.take()
         {
             let _ = listed.send(());
+        }
+    }
+}
+
+/// Watches the metadata of namespaces, and wakes the PlatformTokens of one whose labels change.
+async fn watch_namespaces(operator: &Operator, wake: UnboundedSender<ObjectRef<Watched>>) {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(operator.context.client.clone());
+    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                for token in operator.see_namespace(&event) {
+                    let _ = wake.send(token);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the watch of namespaces failed; it is begun anew");
+            }
         }
     }
 }

@@ -145,6 +145,8 @@ fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
 
 /// No token yet, or none any more: prove that the Secret can be written, then open an attempt.
 pub(super) fn mint(s: &Snapshot, now: Moment) -> Plan {
+    // Before anything of the account shows: it is not this namespace's to know.
+    s.token.admission.grant()?;
     let given_up = given_up(s);
     let identity = match s.recorded_attempt() {
         Some(former) if !given_up.is_empty() => {

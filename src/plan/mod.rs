@@ -5,6 +5,7 @@
 //! the end into the status. So a run reads as a conversation, and each rule is tested as a table.
 //!
 //! - `issue`: the rules of a PlatformToken that lives, and how it comes to a token. `keep`: verify, repair, move, tidy.
+//! - `admission`: whether an account gives new tokens to a namespace.
 //! - `retire`: the rules of one that is being deleted: revoke, then let go. `debts`: what there is to revoke.
 //! - `stock`: which tokens of an account are ours, and which may be and are named by nothing.
 //! - `upstream`: what the platform's lists tell of an attempt.
@@ -13,6 +14,7 @@
 //! - `report`: conditions and status. `trouble`: what stands in the way and how to react.
 
 mod account;
+mod admission;
 mod debts;
 mod fold;
 mod issue;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 pub use account::{Proof, report_account};
+pub use admission::{Admission, Labels};
 pub use debts::{Debt, Evidence};
 pub use memory::{Fate, Leftover, Memory, OpenAttempt};
 pub use report::{report, report_invalid};

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 
 use super::step::bound;
-use super::{Fate, Memory, Moment, Note, OpenAttempt, OwnSecret, Recovery, SecretFacts, Trouble};
+use super::{
+    Admission, Fate, Memory, Moment, Note, OpenAttempt, OwnSecret, Recovery, SecretFacts, Trouble,
+};
 use crate::api::{
     Attempt, AttemptId, Dialect, Issued, MalformedRecord, Owner, PlatformTokenStatus, Reason,
     TokenHash, TokenValue, UserId, names,
@@ -45,6 +47,8 @@ pub struct TokenFacts {
     pub finalizers: Vec<String>,
     /// The name that its Secret shall have.
     pub secret_name: String,
+    /// Whether it may have a new token of its account.
+    pub admission: Admission,
     /// The attempt annotation.
     pub attempt: Result<Option<Attempt>, MalformedRecord>,
     /// The status as it stands.
@@ -154,6 +158,7 @@ impl Snapshot {
             deleting: true,
             finalizers: Vec::new(),
             secret_name: secret.0.clone(),
+            admission: Admission::Unknown,
             attempt: Ok(None),
             status: PlatformTokenStatus::default(),
         };

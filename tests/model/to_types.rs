@@ -6,8 +6,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use platform_token_operator::api::{PlatformTokenStatus, Reason, TokenHash, TokenId, names};
 use platform_token_operator::plan::{
-    self, AccountFacts, Identity, OpenAttempt, Outcome, OwnSecret, SecretFacts, Snapshot,
-    TokenFacts, Version,
+    self, AccountFacts, Admission, Identity, OpenAttempt, Outcome, OwnSecret, SecretFacts,
+    Snapshot, TokenFacts, Version,
 };
 
 use crate::guards::Guard;
@@ -30,6 +30,7 @@ impl Rules {
                 vec![]
             },
             secret_name: self.secret_names[i].to_string(),
+            admission: Admission::Granted,
             attempt: Ok(token
                 .attempt
                 .as_ref()

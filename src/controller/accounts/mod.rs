@@ -22,12 +22,13 @@ use self::prove::{Proven, prove};
 use self::stock::Inventory;
 use super::Context;
 use super::kubernetes::KubeError;
+use super::namespaces::NamespaceIndex;
 use super::report::{publish_if_new, report_unreadable, write_status};
 use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
     Reason, TokenHash, TokenId, UserId,
 };
-use crate::plan::{AccountFacts, Identity, Leftover, Trouble, report_account};
+use crate::plan::{AccountFacts, Admission, Identity, Leftover, Trouble, report_account};
 use crate::platform::{Client, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
@@ -114,6 +115,28 @@ impl Accounts {
                 (AccountFacts::Broken(trouble), None)
             }
         }
+    }
+
+    /// Whether a namespace may have new tokens of an account. One that cannot be used says so itself.
+    pub(super) fn admission(
+        &self,
+        key: &AccountKey,
+        namespace: &str,
+        namespaces: &NamespaceIndex,
+    ) -> Admission {
+        let selected = match key.kind {
+            AccountKind::PlatformAccount => None,
+            AccountKind::ClusterPlatformAccount => self.cluster.get(&ObjectRef::new(&key.name)),
+        };
+        let account = selected
+            .as_ref()
+            .and_then(|account| account.0.as_ref().ok());
+        let Some(selector) = account.and_then(|account| account.spec.namespace_selector.as_ref())
+        else {
+            return Admission::Granted;
+        };
+        let labels = namespaces.labels(namespace);
+        Admission::of(key, Some(selector), namespace, labels.as_ref())
     }
 
     /// Whether every account was looked at, so that its credential is known if it can be.

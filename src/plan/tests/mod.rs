@@ -1,5 +1,6 @@
 //! The rules as tables: a snapshot in, the next step or the verdict out.
 
+mod admission;
 mod attempt;
 mod debts;
 mod issue;
@@ -151,6 +152,7 @@ fn ready(issued: &Issued) -> PlatformTokenStatus {
 #[derive(Debug)]
 struct Given {
     account: AccountFacts,
+    admission: Admission,
     secrets: BTreeMap<String, SecretFacts>,
     status: PlatformTokenStatus,
     attempt: Option<Attempt>,
@@ -165,6 +167,7 @@ impl Default for Given {
     fn default() -> Self {
         Self {
             account: AccountFacts::Ready(identity()),
+            admission: Admission::Granted,
             secrets: BTreeMap::new(),
             status: PlatformTokenStatus::default(),
             attempt: None,
@@ -205,6 +208,7 @@ impl Given {
                 vec![]
             },
             secret_name: "token".into(),
+            admission: self.admission,
             attempt: Ok(self.attempt),
             status: self.status,
         };
