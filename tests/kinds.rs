@@ -31,6 +31,12 @@ fn cluster_account(credentials: &Value) -> Value {
     })
 }
 
+fn selecting(selector: &Value) -> Value {
+    let mut account = cluster_account(&json!({ "namespace": "n", "name": "c" }));
+    account["spec"]["namespaceSelector"] = selector.clone();
+    account
+}
+
 /// Asks the API server for a dry run of this manifest; what it says.
 async fn apply(world: &World, manifest: &Value) -> (bool, String) {
     let arguments = [
@@ -63,6 +69,12 @@ async fn good_manifests_are_accepted() {
         account(&json!({ "resyncInterval": "10s" })),
         account(&json!({ "rateLimit": { "requestsPerSecond": 1, "burst": 1 }, "verify": false })),
         cluster_account(&json!({ "namespace": "n", "name": "c" })),
+        selecting(&json!({})),
+        selecting(&json!({ "matchLabels": { "team": "a", "example.com/stage": "" } })),
+        selecting(&json!({ "matchExpressions": [
+            { "key": "team", "operator": "In", "values": ["a", "b.c_d"] },
+            { "key": "example.com/off", "operator": "DoesNotExist" },
+        ] })),
     ] {
         let (accepted, said) = apply(&world, &manifest).await;
         assert!(accepted, "{manifest}: {said}");
@@ -70,7 +82,7 @@ async fn good_manifests_are_accepted() {
 }
 
 #[tokio::test]
-async fn bad_manifests_are_refused_with_what_to_write_instead() {
+async fn bad_tokens_are_refused_with_what_to_write_instead() {
     let world = World::bare(Config::default()).await;
     for (manifest, says) in [
         (
@@ -86,6 +98,14 @@ async fn bad_manifests_are_refused_with_what_to_write_instead() {
             "leave it out for `default`",
         ),
         (
+            token(&json!({ "accountRef": { "name": "\u{1b}[31mred" } })),
+            "accountRef.name is not a name that an account can have",
+        ),
+        (
+            token(&json!({ "accountRef": { "namespace": "other", "name": "a" } })),
+            "unknown field \"spec.accountRef.namespace\"",
+        ),
+        (
             token(&json!({ "accountRef": { "kind": "Account", "name": "a" } })),
             "supported values: \"PlatformAccount\"",
         ),
@@ -93,6 +113,16 @@ async fn bad_manifests_are_refused_with_what_to_write_instead() {
             token(&json!({ "secretName": "s" })),
             "unknown field \"spec.secretName\"",
         ),
+    ] {
+        let (accepted, said) = apply(&world, &manifest).await;
+        assert!(!accepted && said.contains(says), "{manifest}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn bad_accounts_are_refused_with_what_to_write_instead() {
+    let world = World::bare(Config::default()).await;
+    for (manifest, says) in [
         (
             account(&json!({ "baseURL": "platform.acedata.cloud" })),
             "write for instance `https://platform.acedata.cloud`",
@@ -142,6 +172,14 @@ async fn bad_manifests_are_refused_with_what_to_write_instead() {
             "the name of the Secret that holds the credential",
         ),
         (
+            account(&json!({ "credentialsSecretRef": { "name": "../../other/secrets/c" } })),
+            "credentialsSecretRef.name is not a name that a Secret can have",
+        ),
+        (
+            account(&json!({ "credentialsSecretRef": { "name": "c?watch=true" } })),
+            "credentialsSecretRef.name is not a name that a Secret can have",
+        ),
+        (
             account(&json!({ "credentialsSecretRef": { "name": "c", "key": "" } })),
             "credentialsSecretRef.key",
         ),
@@ -156,6 +194,64 @@ async fn bad_manifests_are_refused_with_what_to_write_instead() {
         (
             cluster_account(&json!({ "namespace": "", "name": "c" })),
             "the namespace of the Secret",
+        ),
+    ] {
+        let (accepted, said) = apply(&world, &manifest).await;
+        assert!(!accepted && said.contains(says), "{manifest}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn bad_selectors_are_refused_with_what_to_write_instead() {
+    let world = World::bare(Config::default()).await;
+    for (manifest, says) in [
+        (
+            cluster_account(&json!({ "namespace": "../n", "name": "c" })),
+            "is not a name that a namespace can have",
+        ),
+        (
+            selecting(&json!({ "matchExpressions": [{ "key": "team", "operator": "In" }] })),
+            "write at least one under values",
+        ),
+        (
+            selecting(
+                &json!({ "matchExpressions": [{ "key": "team", "operator": "NotIn", "values": [] }] }),
+            ),
+            "write at least one under values",
+        ),
+        (
+            selecting(
+                &json!({ "matchExpressions": [{ "key": "team", "operator": "Exists", "values": ["a"] }] }),
+            ),
+            "leave values out",
+        ),
+        (
+            selecting(
+                &json!({ "matchExpressions": [{ "key": "team", "operator": "Equals", "values": ["a"] }] }),
+            ),
+            "supported values: \"In\"",
+        ),
+        (
+            selecting(&json!({ "matchExpressions": [{ "key": "a b", "operator": "Exists" }] })),
+            "a key of namespaceSelector is not one that a label can have",
+        ),
+        (
+            selecting(
+                &json!({ "matchExpressions": [{ "key": "team", "operator": "In", "values": ["a b"] }] }),
+            ),
+            "a value of namespaceSelector is not one that a label can have",
+        ),
+        (
+            selecting(&json!({ "matchLabels": { "a/b/c": "a" } })),
+            "a key of namespaceSelector is not one that a label can have",
+        ),
+        (
+            selecting(&json!({ "matchLabels": { "team": "-a" } })),
+            "a value of namespaceSelector is not one that a label can have",
+        ),
+        (
+            selecting(&json!({ "matchLabel": { "team": "a" } })),
+            "unknown field",
         ),
     ] {
         let (accepted, said) = apply(&world, &manifest).await;

@@ -26,3 +26,4 @@ mod kinds;
 mod repair;
 mod secrecy;
 mod survival;
+mod tenancy;

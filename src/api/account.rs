@@ -10,7 +10,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::crd::rule;
+use super::crd::{NAME, rule};
 use super::{Dialect, GoDuration, NamespaceSelector, TokenId, UserId};
 
 /// The platform that accounts live on unless they say otherwise.
@@ -187,7 +187,7 @@ impl Default for RateLimit {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret.
-    #[schemars(extend("x-kubernetes-validations" = rule("self.size() > 0", "credentialsSecretRef.name is empty; write the name of the Secret that holds the credential")))]
+    #[schemars(extend("x-kubernetes-validations" = rule(&format!("self.matches('{NAME}')"), "credentialsSecretRef.name is not a name that a Secret can have; write the name of the Secret that holds the credential")))]
     #[schemars(length(max = 253))]
     pub name: String,
     /// Key of the credential in the Secret.
@@ -201,11 +201,11 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct NamespacedSecretKeyRef {
     /// Namespace of the Secret.
-    #[schemars(extend("x-kubernetes-validations" = rule("self.size() > 0", "credentialsSecretRef.namespace is empty; write the namespace of the Secret that holds the credential")))]
+    #[schemars(extend("x-kubernetes-validations" = rule("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "credentialsSecretRef.namespace is not a name that a namespace can have; write the namespace of the Secret that holds the credential")))]
     #[schemars(length(max = 63))]
     pub namespace: String,
     /// Name of the Secret.
-    #[schemars(extend("x-kubernetes-validations" = rule("self.size() > 0", "credentialsSecretRef.name is empty; write the name of the Secret that holds the credential")))]
+    #[schemars(extend("x-kubernetes-validations" = rule(&format!("self.matches('{NAME}')"), "credentialsSecretRef.name is not a name that a Secret can have; write the name of the Secret that holds the credential")))]
     #[schemars(length(max = 253))]
     pub name: String,
     /// Key of the credential in the Secret.

@@ -34,6 +34,10 @@ pub fn kustomization() -> String {
     text
 }
 
+/// The name of an object, as CEL, which takes a backslash twice.
+pub(super) const NAME: &str =
+    "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
 /// A CEL rule of a field and what to write instead when it does not hold, as `x-kubernetes-validations` wants them.
 pub(super) fn rule(rule: &str, message: &str) -> Value {
     json!([{ "rule": rule, "message": message }])

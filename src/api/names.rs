@@ -36,3 +36,41 @@ pub const ISSUED_AT: &str = "platform.acedata.cloud/issued-at";
 pub const TOKEN_KEY: &str = "token";
 /// The official name of the variable that holds a platform token: a second key, made for `envFrom`.
 pub const TOKEN_VARIABLE: &str = "ACEDATACLOUD_PLATFORM_TOKEN";
+
+/// Whether an object can have this name. Any other would lead elsewhere in the path of a request.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_word)
+}
+
+/// Whether a namespace can have this name.
+#[must_use]
+pub fn is_namespace(text: &str) -> bool {
+    text.len() <= 63 && is_word(text)
+}
+
+fn is_word(text: &str) -> bool {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let ends_well = !text.is_empty() && !text.starts_with('-') && !text.ends_with('-');
+    ends_well && text.bytes().all(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_nowhere_else_in_a_path() {
+        for good in ["a", "a-1", "0"] {
+            assert!(is_name(good) && is_namespace(good), "{good}");
+        }
+        assert!(is_name("a.b-c.d") && !is_namespace("a.b"));
+        assert!(is_name(&"a".repeat(253)) && !is_namespace(&"a".repeat(64)));
+        for bad in [
+            "", ".", "..", "a..b", "-a", "a-", "A", "a/b", "../b", "a?b", "a%2fb", "a#b", "a b",
+            "a\n",
+        ] {
+            assert!(!is_name(bad) && !is_namespace(bad), "{bad}");
+        }
+    }
+}

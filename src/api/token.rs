@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::crd::rule;
+use super::crd::{NAME, rule};
 use super::{AccountKind, AttemptRef, Issued, TokenHash, TokenId, UserId};
 
 /// A platform token and the Secret that holds it. The operator mints the token, writes it into the Secret, keeps
@@ -76,7 +76,7 @@ pub struct AccountRef {
     /// `ClusterPlatformAccount`, or `PlatformAccount` for one in the same namespace.
     pub kind: AccountKind,
     /// Name of the account.
-    #[schemars(extend("x-kubernetes-validations" = rule("self.size() > 0", "accountRef.name is empty; write the name of an account, or leave it out for `default`")))]
+    #[schemars(extend("x-kubernetes-validations" = rule(&format!("self.matches('{NAME}')"), "accountRef.name is not a name that an account can have; write the name of one, or leave it out for `default`")))]
     #[schemars(length(max = 253))]
     pub name: String,
 }
@@ -97,7 +97,7 @@ pub struct SecretSpec {
     /// Name of the Secret, in the namespace of the PlatformToken; the name of the PlatformToken if left out. A change
     /// moves the Secret and mints nothing. It must not exist yet: a Secret of someone else is never written to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = rule("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')", "secret.name is not a name that a Secret can have; write lower-case letters, digits, '-' and '.', such as `my-token`")))]
+    #[schemars(extend("x-kubernetes-validations" = rule(&format!("self.matches('{NAME}')"), "secret.name is not a name that a Secret can have; write lower-case letters, digits, '-' and '.', such as `my-token`")))]
     #[schemars(length(max = 253))]
     pub name: Option<String>,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kube::core::Status;
 
 use crate::cause::innermost;
+use crate::plan::printable;
 
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -57,7 +58,7 @@ pub(crate) async fn call_opt<T>(
 fn sort(error: kube::Error) -> KubeError {
     match error {
         kube::Error::Api(status) => {
-            let message = status.message.clone();
+            let message = printable(&status.message);
             if status.is_already_exists() {
                 KubeError::AlreadyExists(message)
             } else if status.is_conflict() {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::Context;
 use super::kubernetes::{KubeError, call, version};
 use crate::api::{ConditionType, names};
-use crate::plan::{Note, Trouble, report_invalid};
+use crate::plan::{Note, Trouble, printable, report_invalid};
 
 /// The longest note that an event takes, in bytes.
 const MAX_NOTE: usize = 1024;
@@ -48,6 +48,7 @@ where
     K: Resource<DynamicType = ()>,
 {
     let name = metadata.name.clone().unwrap_or_default();
+    let error = &printable(error);
     tracing::warn!(kind = %K::kind(&()), namespace = metadata.namespace, name, error, "an object does not read");
     let raw: Api<DynamicObject> = match &metadata.namespace {
         Some(namespace) => Api::namespaced_with(
@@ -127,7 +128,7 @@ pub(super) async fn publish<K: Resource<DynamicType = ()>>(
         .namespace
         .clone()
         .unwrap_or_else(|| "default".into());
-    let mut text = note.text.clone();
+    let mut text = printable(&note.text);
     text.truncate(
         (0..=MAX_NOTE)
             .rev()

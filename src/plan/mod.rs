@@ -42,7 +42,7 @@ pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight
 pub use snapshot::{AccountFacts, Identity, Run, Snapshot, TokenFacts};
 pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
 pub use stock::{Claims, Stock, Stocktaking, Unclaimed, baseline, take_stock};
-pub use trouble::{Reaction, Trouble, backoff};
+pub use trouble::{Reaction, Trouble, backoff, printable};
 pub use upstream::{Listed, claim, suspects};
 
 /// A moment, on the two clocks that rules need.

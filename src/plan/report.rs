@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Moment, Reaction, SecretFacts, Snapshot, Trouble, Verdict};
+use super::{Moment, Reaction, SecretFacts, Snapshot, Trouble, Verdict, printable};
 use crate::api::{ConditionType, PlatformTokenStatus, Reason};
 
 /// The longest message that a condition takes, in characters.
@@ -102,11 +102,7 @@ pub(super) fn conditions(
             type_: kind.as_str().into(),
             status: status.into(),
             reason: reason.as_str().into(),
-            message: message
-                .chars()
-                .filter(|c| !c.is_control())
-                .take(MAX_MESSAGE)
-                .collect(),
+            message: printable(message).chars().take(MAX_MESSAGE).collect(),
             observed_generation: generation,
             last_transition_time: same.map_or_else(
                 || Time(whole_seconds(now.wall)),

@@ -35,7 +35,7 @@ impl Trouble {
     pub fn stalled(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: printable(&message.into()),
             reaction: Reaction::Stalled,
         }
     }
@@ -44,7 +44,7 @@ impl Trouble {
     pub fn transient(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: printable(&message.into()),
             reaction: Reaction::Transient,
         }
     }
@@ -53,7 +53,7 @@ impl Trouble {
     pub fn waiting(wait: Duration, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
-            message: message.into(),
+            message: printable(&message.into()),
             reaction: Reaction::Waiting(wait),
         }
     }
@@ -66,6 +66,12 @@ impl Trouble {
             Reaction::Stalled | Reaction::Transient => backoff(failures, seed),
         }
     }
+}
+
+/// Without control characters: a text may quote what anyone wrote, and logs and terminals obey some of it.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// Doubles from one second to five minutes; spread by up to a tenth, by `seed`, so that crowds do not move in step.

@@ -78,7 +78,7 @@ impl Client {
             return Ok(Whoami {
                 dialect: Dialect::Current,
                 user_id: Some(me.id),
-                username: me.username,
+                username: me.username.as_deref().map(wire::redact),
             });
         }
         // The documented dialect has no `me`, whatever its 404 looks like; a row of its list tells the user. A list in

@@ -194,8 +194,8 @@ fn foreign_detail(response: &Response) -> String {
     format!("{} bytes of {}", response.body.len(), redact(kind))
 }
 
-/// Cuts long text and takes out whatever looks like a token.
-fn redact(text: &str) -> String {
+/// Cuts long text and takes out control characters and whatever looks like a token.
+pub(super) fn redact(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(crate::api::TOKEN_PREFIX) {

@@ -85,13 +85,7 @@ impl World {
                 .unwrap();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::try_from(config).unwrap();
-        let namespace = fresh_name("test");
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let object = serde_json::from_value(json!({ "metadata": { "name": namespace } })).unwrap();
-        namespaces
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap();
+        let namespace = create_namespace(&client).await;
         let before = platform.with(|sandbox, _| sandbox.model.live().count());
         Self {
             plane,
@@ -101,6 +95,20 @@ impl World {
             base_url,
             user,
             before,
+        }
+    }
+
+    /// Another namespace, whose tenant uses the same platform.
+    pub(crate) async fn neighbour(&self) -> Self {
+        let namespace = create_namespace(&self.client).await;
+        Self {
+            plane: self.plane,
+            client: self.client.clone(),
+            namespace,
+            platform: self.platform.clone(),
+            base_url: self.base_url.clone(),
+            user: self.user.clone(),
+            before: self.before,
         }
     }
 
@@ -351,6 +359,17 @@ impl World {
             .header("accept", "application/json");
         request.send().await.unwrap().status().as_u16()
     }
+}
+
+async fn create_namespace(client: &Client) -> String {
+    let name = fresh_name("test");
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let object = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
+    namespaces
+        .create(&PostParams::default(), &object)
+        .await
+        .unwrap();
+    name
 }
 
 /// The value under a key of a Secret.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use super::{Account, CredentialsKey, Session};
-use crate::api::{Credential, Dialect, Reason, TokenHash};
+use crate::api::{Credential, Dialect, Reason, TokenHash, names};
 use crate::controller::Context;
 use crate::controller::kubernetes::call_opt;
 use crate::controller::trouble::of_kubernetes;
@@ -56,6 +56,11 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
         return Proven::broken(Trouble::stalled(Reason::BaseURLNotAllowed, text));
     };
     let key = account.credentials();
+    if !names::is_name(&key.name) || !names::is_namespace(&key.namespace) {
+        // The schema refuses it, and an older one did not.
+        let text = "credentialsSecretRef names no Secret; write the name of the one that holds the credential";
+        return Proven::broken(Trouble::stalled(Reason::CredentialsMissing, text));
+    }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
     let secret = match call_opt(secrets.get(&key.name)).await {
         Ok(secret) => secret,
