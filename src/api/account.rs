@@ -247,10 +247,22 @@ pub struct AccountStatus {
     /// What was there when the account became exclusive, for each user that it was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub baselines: Vec<Baseline>,
+    /// At least so many proofs have failed in a row since the operator was started: 1, 2, 4, 8 and so on, since it is
+    /// written anew only when it has doubled. Absent after one that succeeded.
+    #[serde(skip_serializing_if = "is_none")]
+    pub failures: u32,
     /// `Ready`, and where they apply `Reconciling` and `Stalled`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_none(failures: &u32) -> bool {
+    *failures == 0
 }
 
 impl AccountStatus {

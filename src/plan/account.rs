@@ -7,11 +7,13 @@ use crate::api::{AccountStatus, Reason};
 /// What came of proving an account.
 pub type Proof = Result<Identity, Trouble>;
 
-/// The status of an account after it was proven, or was not. Who it was stays on show while it is broken.
+/// The status of an account after it was proven, or was not, for the `failures`th time in a row. Who it was stays on show
+/// while it is broken.
 #[must_use]
 pub fn report_account(
     former: &AccountStatus,
     proof: &Proof,
+    failures: u32,
     warning: Option<&str>,
     stock: Option<&Stock>,
     generation: Option<i64>,
@@ -19,6 +21,8 @@ pub fn report_account(
 ) -> AccountStatus {
     let mut status = AccountStatus {
         observed_generation: generation,
+        // Whoever looks wants to know whether it is one or many. Each number would be one write for each try.
+        failures: failures.checked_ilog2().map_or(0, |power| 1 << power),
         ..former.clone()
     };
     let now_is = match proof {

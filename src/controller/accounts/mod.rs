@@ -28,7 +28,7 @@ use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
     Reason, TokenHash, TokenId, UserId,
 };
-use crate::plan::{AccountFacts, Admission, Identity, Leftover, Trouble, report_account};
+use crate::plan::{AccountFacts, Admission, Identity, Leftover, Proof, Trouble, report_account};
 use crate::platform::{Client, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
@@ -307,6 +307,15 @@ impl Accounts {
         entry.1.clone()
     }
 
+    /// Proofs of this account that have failed in a row, this one included.
+    fn failures(&self, key: &AccountKey, proof: &Proof) -> u32 {
+        let before = self.lock().get(key).map_or(0, |known| known.failures);
+        match proof {
+            Ok(_) => 0,
+            Err(_) => before.saturating_add(1),
+        }
+    }
+
     fn was_odd_enough(&self, key: &AccountKey) -> bool {
         self.lock()
             .get(key)
@@ -334,6 +343,8 @@ pub(super) async fn reconcile<K: Account>(
     let mut proven = prove(account, context).await;
     let proof = proven.facts();
 
+    let failures = context.accounts.failures(&key, &proof);
+
     let nothing = AccountStatus::default();
     let former = account.status().unwrap_or(&nothing);
     let mut inventory = context.accounts.inventory(account);
@@ -352,6 +363,7 @@ pub(super) async fn reconcile<K: Account>(
     let status = report_account(
         former,
         &proof,
+        failures,
         proven.warning,
         stock.as_ref(),
         generation,

@@ -28,9 +28,6 @@ use crate::platform::Error;
 /// Objects to ask for at once.
 const PAGE: u32 = 500;
 
-/// How long stocktaking may wait for a permit.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// What stocktaking remembers.
 #[derive(Clone, Default)]
 pub(super) struct Inventory {
@@ -88,7 +85,7 @@ impl Inventory {
         context: &Context,
         session: &Session,
     ) -> Result<Stock, Trouble> {
-        session.throttle.permit(PATIENCE).await?;
+        session.throttle.background_permit().await?;
         let identity = &session.identity;
         let rows = session
             .client
@@ -146,7 +143,7 @@ async fn revoke<K: Account>(
     session: &Session,
     token_id: &TokenId,
 ) -> Result<(), Trouble> {
-    session.throttle.permit(PATIENCE).await?;
+    session.throttle.background_permit().await?;
     match session.client.delete(token_id).await {
         Ok(()) | Err(Error::NotFound(_)) => {}
         Err(error) => {

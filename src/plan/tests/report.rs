@@ -211,6 +211,7 @@ fn an_account_shows_who_it_is_and_who_it_was_while_it_is_broken() {
         let status = report_account(
             &AccountStatus::default(),
             &proof,
+            0,
             warning,
             None,
             Some(2),
@@ -249,7 +250,7 @@ fn an_account_shows_who_it_is_and_who_it_was_while_it_is_broken() {
         counts,
         ..Stock::default()
     };
-    let status = report_account(&named, &broken, None, Some(&stock), Some(3), at(1));
+    let status = report_account(&named, &broken, 1, None, Some(&stock), Some(3), at(1));
     assert_eq!(
         (&status.user_id, &status.username),
         (&named.user_id, &named.username)
@@ -264,6 +265,28 @@ fn an_account_shows_who_it_is_and_who_it_was_while_it_is_broken() {
         shown.collect::<Vec<_>>(),
         ["Ready=False Unauthorized", "Stalled=True Unauthorized"]
     );
+}
+
+#[test]
+fn an_account_counts_its_failures_in_powers_of_two_and_not_after_a_success() {
+    use crate::api::AccountStatus;
+    let broken = Err(Trouble::stalled(Reason::Unauthorized, "refused"));
+    let mut status = AccountStatus::default();
+    let mut writes = 0;
+    for failures in 1..=100 {
+        let next = report_account(&status, &broken, failures, None, None, Some(1), at(0));
+        writes += u32::from(next != status);
+        status = next;
+        assert!(
+            status.failures <= failures && failures < 2 * status.failures,
+            "{failures} in a row are told as {}",
+            status.failures
+        );
+    }
+    assert_eq!(writes, 7, "1, 2, 4, 8, 16, 32, 64");
+    let proof = Ok(identity());
+    let healed = report_account(&status, &proof, 0, None, None, Some(1), at(0));
+    assert_eq!(healed.failures, 0);
 }
 
 #[test]
