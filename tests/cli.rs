@@ -67,6 +67,10 @@ fn flags(help: &str) -> BTreeSet<&str> {
 fn help_names_every_flag_and_its_variable() {
     let run = [
         ("--allow-base-url", "PLATFORM_TOKEN_OPERATOR_ALLOW_BASE_URL"),
+        (
+            "--watch-namespace",
+            "PLATFORM_TOKEN_OPERATOR_WATCH_NAMESPACE",
+        ),
         ("--listen", "PLATFORM_TOKEN_OPERATOR_LISTEN"),
         ("--concurrency", "PLATFORM_TOKEN_OPERATOR_CONCURRENCY"),
         (
@@ -211,6 +215,18 @@ fn what_cannot_be_run_is_refused_with_what_to_write() {
             &["run", "--allow-base-url", "https://x,https://x/api"],
             "\"https://x/api\" is not the base URL of a platform",
         ),
+        (
+            &["run", "--watch-namespace", "a,Team"],
+            "write the name of a namespace: lower-case letters",
+        ),
+        (
+            &["run", "--watch-namespace", ""],
+            "write the name of a namespace",
+        ),
+        (
+            &["check", "--watch-namespace", "../a"],
+            "write the name of a namespace",
+        ),
         (&["run", "--concurrency", "0"], "1..=1000"),
         (&["run", "--listen", "8080"], "--listen <ADDRESS>"),
         (&["run", "--log", "a=b=c"], "--log \"a=b=c\" is no filter"),
@@ -242,6 +258,10 @@ fn what_cannot_be_run_is_refused_with_what_to_write() {
     let variable = "PLATFORM_TOKEN_OPERATOR_LEADER_ELECTION";
     let said = refusal(command(&["run"]).env(variable, "true"));
     assert!(said.contains("--leader-election=false"), "{said}");
+    // An empty list is no list of all namespaces.
+    let variable = "PLATFORM_TOKEN_OPERATOR_WATCH_NAMESPACE";
+    let said = refusal(command(&["run"]).env(variable, ""));
+    assert!(said.contains("write the name of a namespace"), "{said}");
 }
 
 #[test]

@@ -125,6 +125,10 @@ async fn every_example_applies() {
     // This operator may not speak to the real platform: each says so, and neither a token nor a Secret comes of it.
     world.until_trouble("hello", "BaseURLNotAllowed").await;
     world.until_trouble("team-token", "BaseURLNotAllowed").await;
+    let message = world
+        .until_trouble("tenant-token", "NamespaceNotAdmitted")
+        .await;
+    assert!(message.contains("example.com/tenant"), "{message}");
     let secrets = world
         .api::<Secret>()
         .list(&kube::api::ListParams::default())

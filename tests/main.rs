@@ -24,6 +24,7 @@ mod fidelity;
 mod issuance;
 mod kinds;
 mod repair;
+mod scope;
 mod secrecy;
 mod survival;
 mod tenancy;

@@ -7,8 +7,10 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
-use platform_token_operator::api::{PlatformAccount, PlatformToken, TokenValue, UserId, names};
+use kube::{Api, ResourceExt};
+use platform_token_operator::api::{
+    ClusterPlatformAccount, PlatformAccount, PlatformToken, TokenValue, UserId, names,
+};
 use platform_token_operator::sandbox::{Account, Config, Fault, Match, Route, Rule, Verb, When};
 use serde_json::{Value, json};
 
@@ -207,6 +209,13 @@ async fn a_refused_namespace_learns_nothing_of_the_account() {
     let world = World::bare(Config::default()).await;
     let account = selecting(&world, "a").await;
     world.delete::<Secret>("credentials").await;
+    let accounts: Api<ClusterPlatformAccount> = Api::all(world.client.clone());
+    eventually("the account is in trouble", || async {
+        let status = accounts.get(&account).await.unwrap().status?;
+        let ready = status.conditions.into_iter().find(|c| c.type_ == "Ready")?;
+        (ready.reason == "CredentialsMissing").then_some(())
+    })
+    .await;
     let tenant = world.neighbour().await;
     token_of(&tenant, "curious", &account).await;
     let message = tenant

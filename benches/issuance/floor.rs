@@ -81,7 +81,7 @@ impl Floor {
             dry_run: true,
             ..post()
         };
-        let placeholder = render_preflight(&attempt.owner, &name);
+        let placeholder = render_preflight(&attempt.owner, &name, true);
         secrets.create(&dry_run, &placeholder).await?;
 
         let open = json!({ "metadata": {
@@ -103,7 +103,14 @@ impl Floor {
 
         let value = TokenValue::parse(&minted.token)?;
         let issued = self.issued(&attempt, &minted, &value);
-        let secret = render(&attempt.owner, &name, &issued, &BTreeSet::new(), &value);
+        let secret = render(
+            &attempt.owner,
+            &name,
+            &issued,
+            &BTreeSet::new(),
+            &value,
+            true,
+        );
         let secret = secrets.create(&for_real, &secret).await?;
 
         let me = self

@@ -173,7 +173,7 @@ impl std::fmt::Display for Permission {
 mod tests {
     use std::collections::BTreeSet;
 
-    use k8s_openapi::api::rbac::v1::ClusterRole;
+    use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 
     use super::*;
 
@@ -207,6 +207,30 @@ mod tests {
             (group.to_owned(), resource.to_owned(), verb.to_owned())
         });
         assert_eq!(needed.collect::<BTreeSet<_>>(), granted);
+    }
+
+    #[test]
+    fn the_role_of_a_served_namespace_grants_exactly_what_is_done_there() {
+        let document = include_str!("../../deploy/namespaced/watched/role.yaml");
+        let role: Role = serde_saphyr::from_str(document.split("\n---\n").next().unwrap()).unwrap();
+        let granted: Vec<_> = role
+            .rules
+            .unwrap()
+            .into_iter()
+            .map(|rule| {
+                (
+                    rule.api_groups.unwrap(),
+                    rule.resources.unwrap(),
+                    rule.verbs,
+                )
+            })
+            .collect();
+        let owned = |text: &str| text.to_owned();
+        let served = SERVED.iter().map(|(group, resource, verbs)| {
+            let verbs: Vec<_> = verbs.iter().map(|verb| owned(verb)).collect();
+            (vec![owned(group)], vec![owned(resource)], verbs)
+        });
+        assert_eq!(served.collect::<Vec<_>>(), granted);
     }
 
     #[test]

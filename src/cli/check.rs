@@ -14,6 +14,16 @@ pub(super) struct Check {
     #[arg(long, short, value_name = "FORMAT", default_value = "text")]
     output: Format,
 
+    /// A namespace that the operator is to serve; may be given several times. Left out, every namespace is.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "PLATFORM_TOKEN_OPERATOR_WATCH_NAMESPACE",
+        value_delimiter = ',',
+        value_parser = super::namespace
+    )]
+    watch_namespace: Vec<String>,
+
     /// Fail on warnings as well.
     #[arg(long)]
     strict: bool,
@@ -31,7 +41,7 @@ impl Check {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let (client, _) = super::kubernetes::client().await?;
         let scope = Scope {
-            namespaces: None,
+            namespaces: Some(self.watch_namespace).filter(|names| !names.is_empty()),
             lease_namespace: None,
         };
         let report = check::examine(&client, &scope).await;

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::api::names;
+
 /// Version and commit, e.g. `0.1.0 (1a2b3c4d5e6f)`.
 pub const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
@@ -58,6 +60,14 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
+}
+
+/// The name of a namespace.
+fn namespace(text: &str) -> Result<String, String> {
+    if names::is_namespace(text) {
+        return Ok(text.to_owned());
+    }
+    Err("write the name of a namespace: lower-case letters, digits and '-', at most 63".into())
 }
 
 /// Ends on SIGTERM or SIGINT, and, if asked, when standard input closes: a parent that dies takes us along.

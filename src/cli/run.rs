@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::asked_to_stop;
 use crate::api::{AttemptId, DEFAULT_BASE_URL};
 use crate::clock::Clock;
-use crate::controller::{self, BaseUrl, Platforms, Settings};
+use crate::controller::{self, BaseUrl, Platforms, Served, Settings};
 use crate::platform::{Http, Transport};
 use crate::telemetry::{self, LogFormat, Telemetry};
 
@@ -28,6 +28,17 @@ pub(super) struct Run {
         default_value = DEFAULT_BASE_URL
     )]
     allow_base_url: Vec<BaseUrl>,
+
+    /// A namespace to serve; may be given several times. Left out, every namespace is served. Secrets are then reached by
+    /// a Role in each of them, and generated ones bear no finalizer.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "PLATFORM_TOKEN_OPERATOR_WATCH_NAMESPACE",
+        value_delimiter = ',',
+        value_parser = super::namespace
+    )]
+    watch_namespace: Vec<String>,
 
     /// Where metrics and probes are served: `/metrics`, `/livez`, `/readyz`.
     #[arg(
@@ -115,6 +126,7 @@ impl Run {
         );
         let settings = Settings {
             platforms,
+            served: Served::these(self.watch_namespace),
             instance: std::env::var("HOSTNAME")
                 .unwrap_or_else(|_| "platform-token-operator".into()),
             clock: Clock::system(),

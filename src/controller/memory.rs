@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 
+use super::secrets::Cached;
 use super::tokens::Watched;
 use crate::plan::{AccountFacts, Admission, Memory, Moment};
 
@@ -55,8 +56,8 @@ pub(super) struct Basis {
     pub account: AccountFacts,
     /// Whether it may have a new token of that.
     pub admission: Admission,
-    /// Its Secrets, by name, with their resourceVersions.
-    pub secrets: BTreeMap<String, String>,
+    /// Its Secrets, by name.
+    pub secrets: BTreeMap<String, Cached>,
 }
 
 impl Remembered {

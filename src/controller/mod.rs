@@ -5,7 +5,7 @@
 //! - `observe`: from caches to a snapshot. `execute`: one function per step. `report`: status and events.
 //! - `accounts`: proves each account and hands out its session. `credentials`: wakes it when its Secret changes.
 //! - `secrets`: the index of generated Secrets, metadata only. `namespaces`: the labels of namespaces. `memory`: what outlives a run.
-//! - `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
+//! - `served`: which namespaces are served. `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
 //! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go.
 //! - `wiring`: watches, queues and shutdown.
 
@@ -21,6 +21,7 @@ mod orphans;
 mod platforms;
 mod report;
 mod secrets;
+mod served;
 mod tokens;
 mod trouble;
 mod wiring;
@@ -28,6 +29,7 @@ mod wiring;
 pub(crate) use kubernetes::{KubeError, call};
 pub use operator::{Caches, Operator, Settings, Wakes};
 pub use platforms::{BaseUrl, MalformedBaseUrl, Platforms};
+pub use served::Served;
 pub use tokens::Watched;
 pub use wiring::{StartError, run};
 
@@ -48,6 +50,7 @@ pub(crate) struct Context {
     cluster: String,
     clock: Clock,
     platforms: Platforms,
+    served: Served,
     accounts: accounts::Accounts,
     /// Every PlatformToken, as the watch has it.
     tokens: Store<Watched>,

@@ -9,6 +9,7 @@ use super::Context;
 use super::accounts::{Session, account_key};
 use super::kubernetes::version;
 use super::memory::{Basis, Written};
+use super::secrets::Cached;
 use crate::api::{Attempt, Owner, PlatformToken, names};
 use crate::plan::{Admission, Memory, Moment, SecretFacts, Snapshot, TokenFacts};
 
@@ -40,7 +41,7 @@ pub(super) fn observe(
         .admission(&key, &name.0, &context.namespaces);
     let (account, session) = context.accounts.look_up(&key);
     let secrets = context.secrets.of(&name);
-    let newest = context.secrets.newest();
+    let newest = context.secrets.newest(&name.0);
     let behind = written.is_ahead(seen, newest, now);
     let lags = written.outruns(seen, newest, now);
     let basis = Basis {
@@ -65,7 +66,12 @@ pub(super) fn snapshot(
     memory: Memory,
     now: Moment,
 ) -> Snapshot {
-    let facts = token_facts(token, &context.cluster, basis.admission);
+    let holds_secrets = context.served.holds_secrets();
+    let facts = TokenFacts {
+        holds_secrets,
+        admission: basis.admission,
+        ..token_facts(token, &context.cluster)
+    };
     let secrets = secrets(&facts, basis.secrets);
     let credentials = context.accounts.credentials();
     let key = account_key(token);
@@ -84,7 +90,7 @@ pub(super) fn snapshot(
     )
 }
 
-fn token_facts(token: &PlatformToken, cluster: &str, admission: Admission) -> TokenFacts {
+fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
     let name = token.name_any();
     TokenFacts {
         generation: token.metadata.generation,
@@ -97,7 +103,8 @@ fn token_facts(token: &PlatformToken, cluster: &str, admission: Admission) -> To
             .name
             .clone()
             .unwrap_or_else(|| name.clone()),
-        admission,
+        holds_secrets: true,
+        admission: Admission::Unknown,
         attempt: token
             .annotations()
             .get(names::ATTEMPT)
@@ -115,7 +122,7 @@ fn token_facts(token: &PlatformToken, cluster: &str, admission: Admission) -> To
 
 /// Every Secret that may be this PlatformToken's. A cache that knows none is believed only where nothing says that
 /// there ever was one; a create proves it then.
-fn secrets(token: &TokenFacts, cached: BTreeMap<String, String>) -> BTreeMap<String, SecretFacts> {
+fn secrets(token: &TokenFacts, cached: BTreeMap<String, Cached>) -> BTreeMap<String, SecretFacts> {
     let recorded =
         token.status.token_id.is_some() || !matches!(token.attempt, Ok(None)) || token.deleting;
     let unread = |version| SecretFacts::Unread {
@@ -137,7 +144,48 @@ fn secrets(token: &TokenFacts, cached: BTreeMap<String, String>) -> BTreeMap<Str
         .chain(
             cached
                 .into_iter()
-                .map(|(name, version)| (name, unread(Some(version)))),
+                // One that bears our finalizer and should not, or the other way round, cannot be as we write it.
+                .map(|(name, secret)| {
+                    let fits = secret.held == token.holds_secrets;
+                    (name, unread(fits.then_some(secret.version)))
+                }),
         )
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::PlatformTokenSpec;
+
+    #[test]
+    fn the_version_of_a_secret_is_believed_only_if_its_finalizer_is_as_it_has_to_be() {
+        for (held, holds_secrets, believed) in [
+            (true, true, true),
+            (false, false, true),
+            (true, false, false),
+            (false, true, false),
+        ] {
+            let token = TokenFacts {
+                holds_secrets,
+                ..token_facts(
+                    &PlatformToken::new("token", PlatformTokenSpec::default()),
+                    "cluster",
+                )
+            };
+            let cached = Cached {
+                version: "7".into(),
+                held,
+            };
+            let known = secrets(&token, [("token".to_owned(), cached)].into());
+            let SecretFacts::Unread { resource_version } = &known["token"] else {
+                panic!("{known:?}");
+            };
+            assert_eq!(
+                resource_version.is_some(),
+                believed,
+                "{held} {holds_secrets}"
+            );
+        }
+    }
 }

@@ -18,15 +18,20 @@ use super::namespaces::NamespaceIndex;
 use super::orphans::Tries;
 use super::secrets::SecretIndex;
 use super::tokens::{self, Watched};
-use super::{Context, Platforms};
+use super::{Context, Platforms, Served};
 use crate::api::{AccountKey, AttemptId, ClusterPlatformAccount, PlatformAccount};
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
+
+/// When to look again at an account that is not served: nothing is done then, but a queue wants a time.
+const UNSERVED: Duration = Duration::from_hours(24);
 
 /// How the operator is to run.
 pub struct Settings {
     /// The platforms that it may speak to.
     pub platforms: Platforms,
+    /// The namespaces that it serves.
+    pub served: Served,
     /// Name of this process in events.
     pub instance: String,
     /// The clocks.
@@ -81,6 +86,7 @@ impl Operator {
             cluster,
             clock: settings.clock,
             platforms: settings.platforms,
+            served: settings.served,
             accounts: Accounts::new(namespaced, cluster_scoped, wake_tokens, wake_account),
             tokens,
             watch_credentials,
@@ -109,11 +115,17 @@ impl Operator {
     /// Brings one PlatformToken to rest. When to look again; none: only when something changes. Never two at once for
     /// the same one.
     pub async fn token(&self, token: Arc<Watched>) -> Option<Duration> {
+        if !self.serves(&*token) {
+            return None;
+        }
         tokens::reconcile(token, &self.context).await
     }
 
     /// Proves one namespaced account. When to look again. Never two at once for the same one.
     pub async fn account(&self, account: Arc<DeserializeGuard<PlatformAccount>>) -> Duration {
+        if !self.serves(&*account) {
+            return UNSERVED;
+        }
         accounts::reconcile(account, &self.context).await
     }
 
@@ -125,10 +137,20 @@ impl Operator {
         accounts::reconcile(account, &self.context).await
     }
 
-    /// Takes in one event of the watch of generated Secrets; the PlatformTokens to look at.
+    /// Whether an object is in a namespace that is served. Everything that is done for one comes through here.
+    fn serves<K: Resource<DynamicType = ()>>(&self, object: &K) -> bool {
+        let namespace = object.meta().namespace.as_deref();
+        self.context.served.covers(namespace)
+    }
+
+    /// Takes in one event of a watch of generated Secrets, that of one namespace or of all; the PlatformTokens to look at.
     #[must_use]
-    pub fn see_secret(&self, event: &Event<PartialObjectMeta<Secret>>) -> Vec<ObjectRef<Watched>> {
-        let concerned = self.context.secrets.apply(event);
+    pub fn see_secret(
+        &self,
+        watch: Option<&str>,
+        event: &Event<PartialObjectMeta<Secret>>,
+    ) -> Vec<ObjectRef<Watched>> {
+        let concerned = self.context.secrets.apply(watch, event);
         concerned
             .into_iter()
             .map(|(namespace, name)| ObjectRef::new(&name).within(&namespace))

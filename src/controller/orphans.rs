@@ -32,7 +32,7 @@ impl Operator {
     /// Namespace and name of every Secret that hangs on our finalizer and whose PlatformToken is not in the cache.
     #[must_use]
     pub fn orphans(&self) -> Vec<(String, String)> {
-        if !self.context.accounts.are_known() {
+        if !self.context.accounts.are_known(&self.context.served) {
             // A credential that is not known yet might be the very token that is to be revoked.
             return Vec::new();
         }

@@ -17,16 +17,27 @@ pub(super) type TokenName = (String, String);
 /// Namespace and name of a Secret.
 pub(super) type SecretName = (String, String);
 
-/// The generated Secrets of the cluster, by owner.
-#[derive(Default)]
-pub(super) struct SecretIndex(Mutex<Inner>);
+/// A Secret as the watch has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cached {
+    /// Its resourceVersion.
+    pub version: String,
+    /// Our finalizer is on it.
+    pub held: bool,
+}
 
+/// The generated Secrets that are watched, by watch: that of one namespace, or of all. What one of them lists anew says
+/// nothing of the others.
+#[derive(Default)]
+pub(super) struct SecretIndex(Mutex<HashMap<Option<String>, Inner>>);
+
+/// What one watch has shown.
 #[derive(Default)]
 struct Inner {
     /// Whom each Secret names as its owner.
     owners: HashMap<SecretName, TokenName>,
-    /// The Secrets of each owner: name and resourceVersion.
-    secrets: HashMap<TokenName, BTreeMap<String, String>>,
+    /// The Secrets of each owner, by name.
+    secrets: HashMap<TokenName, BTreeMap<String, Cached>>,
     /// The token that each Secret names.
     tokens: HashMap<SecretName, TokenId>,
     /// Secrets that are being deleted and that our finalizer keeps.
@@ -38,9 +49,14 @@ struct Inner {
 }
 
 impl SecretIndex {
-    /// Takes in one event of the watch; the PlatformTokens that it concerns, former owners included.
-    pub(super) fn apply(&self, event: &Event<PartialObjectMeta<Secret>>) -> BTreeSet<TokenName> {
-        let mut inner = self.lock();
+    /// Takes in one event of a watch; the PlatformTokens that it concerns, former owners included.
+    pub(super) fn apply(
+        &self,
+        watch: Option<&str>,
+        event: &Event<PartialObjectMeta<Secret>>,
+    ) -> BTreeSet<TokenName> {
+        let mut watches = self.lock();
+        let inner = watches.entry(watch.map(str::to_owned)).or_default();
         match event {
             Event::Init => {
                 inner.listing = Some(HashSet::new());
@@ -70,30 +86,41 @@ impl SecretIndex {
         }
     }
 
-    /// The Secrets of one PlatformToken: name and resourceVersion.
-    pub(super) fn of(&self, token: &TokenName) -> BTreeMap<String, String> {
-        self.lock().secrets.get(token).cloned().unwrap_or_default()
+    /// The Secrets of one PlatformToken, by name.
+    pub(super) fn of(&self, token: &TokenName) -> BTreeMap<String, Cached> {
+        let watches = self.lock();
+        let secrets = watch_of(&watches, &token.0).and_then(|inner| inner.secrets.get(token));
+        secrets.cloned().unwrap_or_default()
     }
 
     /// Every Secret that is being deleted and that our finalizer keeps, with the PlatformToken that it names.
     pub(super) fn dying(&self) -> Vec<(SecretName, Option<Owner>)> {
-        let dying = self.lock().dying.clone();
-        dying.into_iter().collect()
+        let watches = self.lock();
+        let dying = watches.values().flat_map(|inner| inner.dying.clone());
+        dying.collect()
     }
 
     /// Every token that a Secret names.
     pub(super) fn token_ids(&self) -> Vec<TokenId> {
-        self.lock().tokens.values().cloned().collect()
+        let watches = self.lock();
+        let ids = watches.values().flat_map(|inner| inner.tokens.values());
+        ids.cloned().collect()
     }
 
-    /// The newest resourceVersion seen of any Secret.
-    pub(super) fn newest(&self) -> u64 {
-        self.lock().newest
+    /// The newest resourceVersion that the watch of a namespace has shown of any Secret.
+    pub(super) fn newest(&self, namespace: &str) -> u64 {
+        watch_of(&self.lock(), namespace).map_or(0, |inner| inner.newest)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Option<String>, Inner>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the watch that covers a namespace has shown.
+fn watch_of<'a>(watches: &'a HashMap<Option<String>, Inner>, namespace: &str) -> Option<&'a Inner> {
+    let of_all = || watches.get(&None);
+    watches.get(&Some(namespace.to_owned())).or_else(of_all)
 }
 
 impl Inner {
@@ -102,18 +129,17 @@ impl Inner {
         let name = name_of(secret);
         let former = self.remove(&name);
         let owner = owner_of(secret);
+        let finalizers = secret.metadata.finalizers.as_deref().unwrap_or_default();
+        let held = finalizers.iter().any(|f| f == names::FINALIZER);
         if let Some(owner) = &owner {
             let version = secret.metadata.resource_version.clone().unwrap_or_default();
             self.secrets
                 .entry(owner.clone())
                 .or_default()
-                .insert(name.1.clone(), version);
+                .insert(name.1.clone(), Cached { version, held });
             self.owners.insert(name.clone(), owner.clone());
         }
-        let finalizers = secret.metadata.finalizers.as_deref().unwrap_or_default();
-        if secret.metadata.deletion_timestamp.is_some()
-            && finalizers.iter().any(|f| f == names::FINALIZER)
-        {
+        if secret.metadata.deletion_timestamp.is_some() && held {
             self.dying.insert(name.clone(), named_owner(secret));
         }
         if let Some(token_id) = token_of(secret) {
@@ -191,26 +217,33 @@ mod tests {
     fn a_secret_that_loses_its_owner_wakes_the_former_one() {
         let index = SecretIndex::default();
         assert_eq!(
-            index.apply(&Event::Apply(secret("s", Some("c/ns/a/u"), 7))),
+            index.apply(None, &Event::Apply(secret("s", Some("c/ns/a/u"), 7))),
             [token("a")].into()
         );
-        assert_eq!(index.of(&token("a")), [("s".into(), "7".into())].into());
+        let cached = Cached {
+            version: "7".into(),
+            held: false,
+        };
+        assert_eq!(index.of(&token("a")), [("s".into(), cached)].into());
         assert_eq!(
-            index.apply(&Event::Apply(secret("s", None, 8))),
+            index.apply(None, &Event::Apply(secret("s", None, 8))),
             [token("a")].into()
         );
         assert!(index.of(&token("a")).is_empty());
-        assert_eq!(index.newest(), 8);
+        assert_eq!(index.newest("ns"), 8);
     }
 
     #[test]
     fn a_new_list_replaces_what_was_known_and_wakes_the_owners_of_what_is_gone() {
         let index = SecretIndex::default();
-        index.apply(&Event::Apply(secret("gone", Some("c/ns/a/u"), 1)));
-        index.apply(&Event::Apply(secret("stays", Some("c/ns/b/u"), 2)));
-        index.apply(&Event::Init);
-        index.apply(&Event::InitApply(secret("stays", Some("c/ns/b/u"), 2)));
-        assert_eq!(index.apply(&Event::InitDone), [token("a")].into());
+        index.apply(None, &Event::Apply(secret("gone", Some("c/ns/a/u"), 1)));
+        index.apply(None, &Event::Apply(secret("stays", Some("c/ns/b/u"), 2)));
+        index.apply(None, &Event::Init);
+        index.apply(
+            None,
+            &Event::InitApply(secret("stays", Some("c/ns/b/u"), 2)),
+        );
+        assert_eq!(index.apply(None, &Event::InitDone), [token("a")].into());
         assert!(index.of(&token("a")).is_empty());
         assert_eq!(index.of(&token("b")).len(), 1);
     }
@@ -220,8 +253,36 @@ mod tests {
         let index = SecretIndex::default();
         assert!(
             index
-                .apply(&Event::Apply(secret("s", Some("c/other/a/u"), 1)))
+                .apply(None, &Event::Apply(secret("s", Some("c/other/a/u"), 1)))
                 .is_empty()
         );
+    }
+    #[test]
+    fn what_one_namespace_lists_anew_says_nothing_of_another() {
+        let index = SecretIndex::default();
+        let elsewhere = |version| {
+            let mut secret = secret("s", Some("c/other/a/u"), version);
+            secret.metadata.namespace = Some("other".into());
+            secret
+        };
+        let other: TokenName = ("other".into(), "a".into());
+        index.apply(Some("ns"), &Event::Apply(secret("s", Some("c/ns/a/u"), 3)));
+        index.apply(Some("other"), &Event::Apply(elsewhere(9)));
+        index.apply(Some("ns"), &Event::Init);
+        assert_eq!(
+            index
+                .apply(Some("other"), &Event::Apply(elsewhere(10)))
+                .len(),
+            1
+        );
+        assert_eq!(
+            index.apply(Some("ns"), &Event::InitDone),
+            [token("a")].into()
+        );
+        assert!(index.of(&token("a")).is_empty());
+        assert_eq!(index.of(&other).len(), 1);
+        assert_eq!((index.newest("ns"), index.newest("other")), (3, 10));
+        index.apply(Some("other"), &Event::Init);
+        assert_eq!(index.apply(Some("other"), &Event::InitDone), [other].into());
     }
 }

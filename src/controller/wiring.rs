@@ -1,11 +1,12 @@
 //! Watches, queues and shutdown: what wakes what.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, Stream, StreamExt, pin_mut};
+use futures::{FutureExt, Stream, StreamExt, pin_mut, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -155,8 +156,7 @@ async fn run_tokens(
         PredicateConfig::default(),
     );
     let of = operator.clone();
-    let of_account =
-        received(woken_accounts).flat_map(move |key| futures::stream::iter(of.users(&key)));
+    let of_account = received(woken_accounts).flat_map(move |key| stream::iter(of.users(&key)));
     let listed = {
         let (store, telemetry) = (store.clone(), operator.context.telemetry.clone());
         async move {
@@ -183,34 +183,53 @@ async fn run_tokens(
 }
 
 /// Watches the metadata of generated Secrets, keeps the index, and wakes their owners. A label that someone strips
-/// looks like a deletion, and wakes the owner as well.
+/// looks like a deletion, and wakes the owner as well. `listed` is told when each watch has listed what there is, or was
+/// refused: a namespace that is not there, or is going, stops no other.
 async fn watch_secrets(
     operator: &Operator,
     wake: UnboundedSender<ObjectRef<Watched>>,
     listed: tokio::sync::oneshot::Sender<()>,
 ) {
-    let api: Api<PartialObjectMeta<Secret>> = Api::all(operator.context.client.clone());
-    let scope = watcher::Config::default().labels(&format!("{}=true", names::MANAGED_LABEL));
-    let events = watcher::watcher(api, scope).default_backoff();
-    pin_mut!(events);
+    let watches = operator.context.served.watches();
+    let mut begun: HashSet<Option<String>> = watches.iter().cloned().collect();
     let mut listed = Some(listed);
-    while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
+    let mut events = stream::select_all(watches.into_iter().map(|watch| {
+        let client = operator.context.client.clone();
+        let api: Api<PartialObjectMeta<Secret>> = match &watch {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        let scope = watcher::Config::default().labels(&format!("{}=true", names::MANAGED_LABEL));
+        let events = watcher::watcher(api, scope).default_backoff();
+        events.map(move |event| (watch.clone(), event)).boxed()
+    }));
+    while let Some((watch, event)) = events.next().await {
+        let settled = match &event {
+            Ok(event) => {
+                for token in operator.see_secret(watch.as_deref(), event) {
+                    let _ = wake.send(token);
+                }
+                matches!(event, Event::InitDone)
+            }
             Err(error) => {
-                tracing::warn!(%error, "the watch of Secrets failed; it is begun anew");
-                continue;
+                tracing::warn!(%error, namespace = watch, "the watch of Secrets failed; it is begun anew");
+                is_refused(error)
             }
         };
-        for token in operator.see_secret(&event) {
-            let _ = wake.send(token);
+        if settled {
+            begun.remove(&watch);
         }
-        if let Event::InitDone = event
+        if begun.is_empty()
             && let Some(listed) = listed.take()
         {
             let _ = listed.send(());
         }
     }
+}
+
+/// Whether the API server does not let us list.
+fn is_refused(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_forbidden())
 }
 
 /// Watches the metadata of namespaces, and wakes the PlatformTokens of one whose labels change.
@@ -293,7 +312,7 @@ fn by_kind(
 fn received<T: Send + 'static>(
     receiver: UnboundedReceiver<T>,
 ) -> impl Stream<Item = T> + Send + 'static {
-    futures::stream::unfold(receiver, |mut receiver| async {
+    stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|item| (item, receiver))
     })
 }

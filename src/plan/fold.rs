@@ -182,7 +182,7 @@ impl Snapshot {
 
     /// Whether there is no account any more to ask about a token that is to be revoked.
     fn is_left_alone(&self) -> bool {
-        let AccountFacts::Broken(trouble) = &self.account else {
+        let (AccountFacts::Broken(trouble) | AccountFacts::Left(_, trouble)) = &self.account else {
             return false;
         };
         self.run.gone || (self.token.deleting && trouble.reason == Reason::AccountNotFound)
@@ -290,7 +290,7 @@ impl Snapshot {
                 let own = OwnSecret {
                     version,
                     deleting: false,
-                    held: true,
+                    held: self.token.holds_secrets,
                     issued: Some(issued),
                     given_up,
                     value: Some(value),

@@ -14,7 +14,7 @@ use crate::api::{Issued, Reason, TokenHash};
 pub(super) fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
     match s.wanted() {
         SecretFacts::Own(own) if own.deleting => release(s, own, now),
-        SecretFacts::Own(own) if own.whole && own.issued.as_ref() == Some(issued) => {
+        SecretFacts::Own(own) if s.is_whole(own) && own.issued.as_ref() == Some(issued) => {
             if let Some(step) = verify(s, own, issued) {
                 return Ok(Some(step));
             }

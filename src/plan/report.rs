@@ -33,7 +33,7 @@ pub fn report(s: &Snapshot, verdict: &Verdict, now: Moment) -> Option<PlatformTo
             });
             let wanted = &s.token.secret_name;
             status.secret_name = former.or_else(|| Some(wanted.clone()));
-            let current = own.whole && status.secret_name.as_ref() == Some(wanted);
+            let current = s.is_whole(own) && status.secret_name.as_ref() == Some(wanted);
             status.secret_resource_version = current.then(|| own.version.resource_version.clone());
         }
         SecretFacts::Absent | SecretFacts::Foreign { .. } => status.secret_resource_version = None,

@@ -47,7 +47,7 @@ pub struct OwnSecret {
     pub given_up: BTreeSet<TokenId>,
     /// The value with the recorded hash, if either key holds it still.
     pub value: Option<TokenValue>,
-    /// It is exactly as we write it.
+    /// It is exactly as we write it, our finalizer aside.
     pub whole: bool,
 }
 
@@ -79,7 +79,7 @@ impl Version {
     }
 }
 
-/// The Secret of a token. The finalizer keeps its value until the token is revoked or stored anew.
+/// The Secret of a token. The finalizer, if it is `held`, keeps its value until the token is revoked or stored anew.
 #[must_use]
 pub fn render(
     owner: &Owner,
@@ -87,22 +87,29 @@ pub fn render(
     issued: &Issued,
     given_up: &BTreeSet<TokenId>,
     value: &TokenValue,
+    held: bool,
 ) -> Secret {
     let mut record = issued.annotations();
     if !given_up.is_empty() {
         let ids: Vec<&str> = given_up.iter().map(TokenId::as_str).collect();
         record.insert(names::GIVEN_UP, ids.join(","));
     }
-    frame(owner, name, record, value.expose())
+    frame(owner, name, record, value.expose(), held)
 }
 
 /// A Secret of the same name, keys and size for a dry run, when there is no token yet.
 #[must_use]
-pub fn render_preflight(owner: &Owner, name: &str) -> Secret {
-    frame(owner, name, BTreeMap::new(), &"x".repeat(76))
+pub fn render_preflight(owner: &Owner, name: &str, held: bool) -> Secret {
+    frame(owner, name, BTreeMap::new(), &"x".repeat(76), held)
 }
 
-fn frame(owner: &Owner, name: &str, record: BTreeMap<&str, String>, text: &str) -> Secret {
+fn frame(
+    owner: &Owner,
+    name: &str,
+    record: BTreeMap<&str, String>,
+    text: &str,
+    held: bool,
+) -> Secret {
     let annotations = record.into_iter().chain([
         (names::OWNER, owner.to_string()),
         (names::SECRET, name.to_owned()),
@@ -125,7 +132,7 @@ fn frame(owner: &Owner, name: &str, record: BTreeMap<&str, String>, text: &str) 
                     .map(|(key, text)| (key.to_owned(), text))
                     .collect(),
             ),
-            finalizers: Some(vec![names::FINALIZER.into()]),
+            finalizers: held.then(|| vec![names::FINALIZER.into()]),
             ..ObjectMeta::default()
         },
         type_: Some("Opaque".into()),
@@ -206,7 +213,10 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
     let whole = match (&issued, &value) {
         (Some(issued), Some(value)) => {
             value.hash() == issued.hash
-                && includes(secret, &render(owner, name, issued, &given_up, value))
+                && includes(
+                    secret,
+                    &render(owner, name, issued, &given_up, value, false),
+                )
         }
         _ => false,
     };
@@ -249,7 +259,6 @@ fn includes(secret: &Secret, wanted: &Secret) -> bool {
     subset(want.labels.as_ref(), have.labels.as_ref())
         && subset(want.annotations.as_ref(), have.annotations.as_ref())
         && subset(wanted.data.as_ref(), secret.data.as_ref())
-        && is_held(secret)
 }
 
 fn dying(secret: &Secret) -> Option<Version> {

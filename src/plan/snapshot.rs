@@ -47,6 +47,8 @@ pub struct TokenFacts {
     pub finalizers: Vec<String>,
     /// The name that its Secret shall have.
     pub secret_name: String,
+    /// Whether our finalizer goes on its Secrets.
+    pub holds_secrets: bool,
     /// Whether it may have a new token of its account.
     pub admission: Admission,
     /// The attempt annotation.
@@ -70,6 +72,9 @@ pub enum AccountFacts {
     Pending,
     /// It cannot be used.
     Broken(Trouble),
+    /// It is deleted, or its credentials Secret is. What it was serves deletions still, as long as this process remembers
+    /// it: they may go first where a namespace goes.
+    Left(Identity, Trouble),
     /// It is proven.
     Ready(Identity),
 }
@@ -158,6 +163,7 @@ impl Snapshot {
             deleting: true,
             finalizers: Vec::new(),
             secret_name: secret.0.clone(),
+            holds_secrets: true,
             admission: Admission::Unknown,
             attempt: Ok(None),
             status: PlatformTokenStatus::default(),
@@ -229,6 +235,11 @@ impl Snapshot {
         self.secrets
             .get(&self.token.secret_name)
             .unwrap_or(&SecretFacts::Absent)
+    }
+
+    /// Whether a Secret is exactly as we write it.
+    pub(super) fn is_whole(&self, own: &OwnSecret) -> bool {
+        own.whole && own.held == self.token.holds_secrets
     }
 
     /// Our Secrets of other names than the wanted one.
@@ -330,7 +341,10 @@ impl Snapshot {
         match &self.account {
             AccountFacts::Ready(identity) => Ok(identity),
             AccountFacts::Pending => Err(super::Halt::Silent),
-            AccountFacts::Broken(trouble) => Err(trouble.clone().into()),
+            AccountFacts::Left(identity, _) if self.goes() => Ok(identity),
+            AccountFacts::Left(_, trouble) | AccountFacts::Broken(trouble) => {
+                Err(trouble.clone().into())
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ impl Rules {
             deleting,
             finalizers,
             secret_name: _,
+            holds_secrets: _,
             admission: _,
             attempt,
             status,

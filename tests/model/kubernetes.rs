@@ -58,12 +58,16 @@ impl Scene<'_> {
             .map(|token| names.id(*token).clone())
             .collect();
         let issued = names.issued(secret.issued);
-        let mut written = render(owner, &name.to_string(), &issued, &given_up, value);
+        let mut written = render(
+            owner,
+            &name.to_string(),
+            &issued,
+            &given_up,
+            value,
+            secret.held,
+        );
         written.metadata.uid = Some("uid".into());
         written.metadata.resource_version = Some(secret.version.to_string());
-        if !secret.held {
-            written.metadata.finalizers = None;
-        }
         if secret.deleting {
             written.metadata.deletion_timestamp = Some(Time(names.past));
         }

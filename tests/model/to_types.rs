@@ -30,6 +30,7 @@ impl Rules {
                 vec![]
             },
             secret_name: self.secret_names[i].to_string(),
+            holds_secrets: true,
             admission: Admission::Granted,
             attempt: Ok(token
                 .attempt

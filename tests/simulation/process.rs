@@ -17,7 +17,9 @@ use platform_token_operator::api::{
     AccountKey, AccountKind, AttemptId, ClusterPlatformAccount, PlatformAccount, PlatformToken,
 };
 use platform_token_operator::clock::Clock;
-use platform_token_operator::controller::{BaseUrl, Operator, Platforms, Settings, Wakes, Watched};
+use platform_token_operator::controller::{
+    BaseUrl, Operator, Platforms, Served, Settings, Wakes, Watched,
+};
 use platform_token_operator::platform::Transport;
 use platform_token_operator::telemetry::Telemetry;
 use serde::de::DeserializeOwned;
@@ -271,7 +273,7 @@ impl Process {
             metadata: parse(&object["metadata"]),
             ..PartialObjectMeta::default()
         });
-        for token in self.operator.see_secret(&event) {
+        for token in self.operator.see_secret(None, &event) {
             self.queue.wake(token_item(&token));
         }
     }
@@ -343,6 +345,7 @@ fn settings(world: &Arc<World>, life: &Arc<Life>, stream: [u64; 2]) -> Settings 
     };
     Settings {
         platforms,
+        served: Served::Everywhere,
         instance: "simulated".into(),
         clock: Clock::simulated(world.now()),
         fresh: Box::new(fresh),

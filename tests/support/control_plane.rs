@@ -23,8 +23,14 @@ pub(crate) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts one in a directory of the temporary ones, called `name` and this process's id.
+    /// Starts one in a directory of the temporary ones, called `name` and this process's id, with the install that
+    /// serves the whole cluster.
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_with(name, |_| "deploy".into())
+    }
+
+    /// The same, with the install that `manifests` returns, a kustomization's path, when everything else is there.
+    pub(crate) fn start_with(name: &str, manifests: impl FnOnce(&Self) -> PathBuf) -> Self {
         let binary = binary();
         let dir = std::env::temp_dir().join(format!("{OPERATOR}-{name}-{}", std::process::id()));
         let mut process = Command::new(&binary)
@@ -44,13 +50,14 @@ impl ControlPlane {
             binary,
             process,
         };
-        plane.install(&ready);
+        let manifests = manifests(&plane);
+        plane.install(&ready, manifests.to_str().unwrap());
         plane
     }
 
     /// Applies exactly what a user applies; there is no node, so the Deployment stays without Pods.
-    fn install(&self, ready: &Value) {
-        self.kubectl(&["apply", "--server-side", "-k", "deploy"]);
+    fn install(&self, ready: &Value, kustomization: &str) {
+        self.kubectl(&["apply", "--server-side", "-k", kustomization]);
         self.kubectl(&[
             "wait",
             "--for=condition=Established",

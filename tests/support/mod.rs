@@ -6,8 +6,9 @@
 mod control_plane;
 pub(crate) mod expectations;
 mod plane;
+mod serving;
 mod world;
 
 pub(crate) use control_plane::ControlPlane;
-pub(crate) use plane::{operator_log, plane};
+pub(crate) use plane::{operator_log, plane, scoped_plane};
 pub(crate) use world::{World, condition, eventually, is_ready, no_value, value};

@@ -7,7 +7,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use kube::Client;
+
 use super::control_plane::ControlPlane;
+use super::serving::overlay;
+use super::world::create_namespace;
 
 /// How many tests can have a platform of their own.
 const PLATFORMS: usize = 120;
@@ -15,6 +19,15 @@ const PLATFORMS: usize = 120;
 /// The control plane of this process.
 pub(crate) fn plane() -> &'static Plane {
     static PLANE: LazyLock<Plane> = LazyLock::new(Plane::start);
+    &PLANE
+}
+
+/// How many tests can have a namespace that is served under Roles.
+const NAMESPACES: usize = 8;
+
+/// Another control plane, whose operator serves some namespaces alone.
+pub(crate) fn scoped_plane() -> &'static Plane {
+    static PLANE: LazyLock<Plane> = LazyLock::new(Plane::start_scoped);
     &PLANE
 }
 
@@ -29,13 +42,31 @@ pub(crate) struct Plane {
     pub metrics: String,
     kubernetes: ControlPlane,
     platforms: Mutex<Vec<TcpListener>>,
+    /// Where the operator serves some namespaces alone, those that no test has taken yet.
+    namespaces: Mutex<Vec<String>>,
     /// Holds the other end of the pipe that keeps the operator alive.
     _operator: Child,
 }
 
 impl Plane {
     fn start() -> Self {
-        let control_plane = ControlPlane::start("test");
+        Self::around(ControlPlane::start("test"), vec![])
+    }
+
+    fn start_scoped() -> Self {
+        let namespaces: Vec<String> = (0..NAMESPACES).map(|n| format!("served-{n}")).collect();
+        let control_plane = ControlPlane::start_with("scope", |plane| overlay(plane, &namespaces));
+        Self::around(control_plane, namespaces)
+    }
+
+    /// Starts the operator as its Deployment says.
+    fn around(control_plane: ControlPlane, namespaces: Vec<String>) -> Self {
+        let variable = "PLATFORM_TOKEN_OPERATOR_WATCH_NAMESPACE";
+        let path = format!("-o=jsonpath={{..env[?(@.name==\"{variable}\")].value}}");
+        let deployment = "deployment/platform-token-operator";
+        let served =
+            control_plane.kubectl(&["get", deployment, "-n=platform-token-operator", &path]);
+        let served = (!served.is_empty()).then_some((variable, served));
         let platforms: Vec<_> = (0..PLATFORMS)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
@@ -51,6 +82,7 @@ impl Plane {
             .args(["--log=debug,hyper_util=info,kube=info,tower=info"])
             .env("PLATFORM_TOKEN_OPERATOR_ALLOW_BASE_URL", allowed.join(","))
             .env("KUBECONFIG", &control_plane.operator_kubeconfig)
+            .envs(served)
             .stdin(Stdio::piped())
             .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
@@ -59,6 +91,7 @@ impl Plane {
             metrics: wait_for_metrics(&log),
             kubernetes: control_plane,
             platforms: Mutex::new(platforms),
+            namespaces: Mutex::new(namespaces),
             _operator: operator,
         }
     }
@@ -71,6 +104,23 @@ impl Plane {
             .unwrap_or_else(PoisonError::into_inner)
             .pop();
         taken.expect("raise PLATFORMS: there are more tests than ports")
+    }
+
+    /// A namespace that the operator was told to serve; nobody else has it.
+    fn take_namespace(&self) -> Option<String> {
+        let mut namespaces = self
+            .namespaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        namespaces.pop()
+    }
+
+    /// A namespace for a test.
+    pub(super) async fn namespace(&self, client: &Client) -> String {
+        match self.take_namespace() {
+            Some(namespace) => namespace,
+            None => create_namespace(client).await,
+        }
     }
 }
 

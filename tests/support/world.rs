@@ -60,7 +60,11 @@ pub(crate) struct World {
 impl World {
     /// A namespace and a platform in the current dialect, without an account.
     pub(crate) async fn bare(config: Config) -> Self {
-        let plane = plane();
+        Self::on(plane(), config).await
+    }
+
+    /// The same on another plane.
+    pub(crate) async fn on(plane: &'static Plane, config: Config) -> Self {
         let listener = plane.take_platform();
         let base_url = base_url(&listener);
         listener.set_nonblocking(true).unwrap();
@@ -85,7 +89,7 @@ impl World {
                 .unwrap();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::try_from(config).unwrap();
-        let namespace = create_namespace(&client).await;
+        let namespace = plane.namespace(&client).await;
         let before = platform.with(|sandbox, _| sandbox.model.live().count());
         Self {
             plane,
@@ -361,7 +365,7 @@ impl World {
     }
 }
 
-async fn create_namespace(client: &Client) -> String {
+pub(super) async fn create_namespace(client: &Client) -> String {
     let name = fresh_name("test");
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let object = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();

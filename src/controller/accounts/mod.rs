@@ -20,10 +20,10 @@ use self::kind::CredentialsKey;
 pub(super) use self::kind::{Account, account_key};
 use self::prove::{Proven, prove};
 use self::stock::Inventory;
-use super::Context;
 use super::kubernetes::KubeError;
 use super::namespaces::NamespaceIndex;
 use super::report::{publish_if_new, report_unreadable, write_status};
+use super::{Context, Served};
 use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
     Reason, TokenHash, TokenId, UserId,
@@ -68,6 +68,8 @@ struct Known {
     /// uid and generation that were proven; another one is not.
     of: Revision,
     proven: Proven,
+    /// The last session that it had.
+    last: Option<Arc<Session>>,
     /// Proofs that failed, in a row.
     failures: u32,
     /// Answers in the documented dialect, in a row, after one in the current.
@@ -97,12 +99,14 @@ impl Accounts {
 
     /// The account of this name, as far as it is known, and its session if it is proven.
     pub(super) fn look_up(&self, key: &AccountKey) -> (AccountFacts, Option<Arc<Session>>) {
-        let revision = match self.revision(key) {
-            Ok(revision) => revision,
-            Err(trouble) => return (AccountFacts::Broken(trouble), None),
-        };
+        let revision = self.revision(key);
         let known = self.lock();
-        let proven = known.get(key).filter(|known| known.of == revision);
+        let known = known.get(key);
+        let revision = match revision {
+            Ok(revision) => revision,
+            Err(trouble) => return broken(known, trouble),
+        };
+        let proven = known.filter(|known| known.of == revision);
         match proven.map(|known| &known.proven.session) {
             None => (AccountFacts::Pending, None),
             Some(Ok(session)) => {
@@ -112,7 +116,7 @@ impl Accounts {
             Some(Err(trouble)) => {
                 let mut trouble = trouble.clone();
                 trouble.message = format!("{key} is not ready: {}", trouble.message);
-                (AccountFacts::Broken(trouble), None)
+                broken(known, trouble)
             }
         }
     }
@@ -139,8 +143,8 @@ impl Accounts {
         Admission::of(key, Some(selector), namespace, labels.as_ref())
     }
 
-    /// Whether every account was looked at, so that its credential is known if it can be.
-    pub(super) fn are_known(&self) -> bool {
+    /// Whether every account that is served was looked at, so that its credential is known if it can be.
+    pub(super) fn are_known(&self, served: &Served) -> bool {
         fn keys<K: Account>(store: &Store<DeserializeGuard<K>>) -> Vec<AccountKey> {
             let accounts = store.state();
             let readable = accounts
@@ -152,7 +156,7 @@ impl Accounts {
         let mut keys = keys(&self.namespaced)
             .into_iter()
             .chain(keys(&self.cluster));
-        keys.all(|key| known.contains_key(&key))
+        keys.all(|key| known.contains_key(&key) || !served.covers(key.namespace.as_deref()))
     }
 
     /// A proven account of this user, whichever it is.
@@ -185,9 +189,13 @@ impl Accounts {
     /// Whether its account is still as this session knows it.
     pub(super) fn is_current(&self, session: &Session) -> bool {
         let known = self.lock();
-        let current = known
-            .get(&session.key)
-            .and_then(|known| known.proven.session.as_ref().ok());
+        let current = known.get(&session.key).and_then(|known| {
+            let had = known.last.as_ref();
+            match &known.proven.session {
+                Ok(session) => Some(session),
+                Err(trouble) => had.filter(|_| is_gone(trouble)),
+            }
+        });
         current.is_some_and(|current| current.identity == session.identity)
     }
 
@@ -327,6 +335,26 @@ impl Accounts {
     }
 }
 
+/// Whether this says that an account, or what it needs, is deleted: nobody has put another in its place.
+fn is_gone(trouble: &Trouble) -> bool {
+    matches!(
+        trouble.reason,
+        Reason::AccountNotFound | Reason::CredentialsMissing
+    )
+}
+
+/// What is left of an account that cannot be used.
+fn broken(known: Option<&Known>, trouble: Trouble) -> (AccountFacts, Option<Arc<Session>>) {
+    let last = known.and_then(|known| known.last.clone());
+    match last.filter(|_| is_gone(&trouble)) {
+        Some(last) => {
+            let identity = last.identity.clone();
+            (AccountFacts::Left(identity, trouble), Some(last))
+        }
+        None => (AccountFacts::Broken(trouble), None),
+    }
+}
+
 /// Proves one account and tells what came of it; when to look again.
 pub(super) async fn reconcile<K: Account>(
     account: Arc<DeserializeGuard<K>>,
@@ -433,14 +461,17 @@ fn remember<K: Account>(
             trouble.wait(failures - 1, &key.to_string()).min(resync)
         }
     };
-    proven.credential = proven
-        .credential
-        .or_else(|| former.and_then(|former| former.proven.credential));
+    let (last, credential) = former.map_or((None, None), |former| {
+        (former.last, former.proven.credential)
+    });
+    proven.credential = proven.credential.or(credential);
+    let last = proven.session.as_ref().ok().cloned().or(last);
     known.insert(
         key.clone(),
         Known {
             of,
             proven,
+            last,
             failures,
             odd,
             inventory,

@@ -201,24 +201,31 @@ pub(super) fn cached_claims(context: &Context) -> Claims {
 async fn claims(context: &Context) -> Result<Claims, KubeError> {
     let mut claims = Claims::default();
     let mut stored = BTreeMap::new();
-    let secrets: Api<Secret> = Api::all(context.client.clone());
-    let mut scope = ListParams::default()
-        .labels(&format!("{}=true", names::MANAGED_LABEL))
-        .limit(PAGE);
-    loop {
-        let page = call(secrets.list_metadata(&scope)).await?;
-        for secret in &page.items {
-            claims.named.extend(token_of(secret));
-            if let Some((uid, attempt)) = attempt_of(secret) {
-                let newest = stored.entry(uid).or_insert(0);
-                *newest = attempt.max(*newest);
-            }
-        }
-        let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else {
-            break;
+    for namespace in context.served.watches() {
+        let client = context.client.clone();
+        let secrets: Api<Secret> = match &namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
         };
-        scope = scope.continue_token(&next);
+        let mut scope = ListParams::default()
+            .labels(&format!("{}=true", names::MANAGED_LABEL))
+            .limit(PAGE);
+        loop {
+            let page = call(secrets.list_metadata(&scope)).await?;
+            for secret in &page.items {
+                claims.named.extend(token_of(secret));
+                if let Some((uid, attempt)) = attempt_of(secret) {
+                    let newest = stored.entry(uid).or_insert(0);
+                    *newest = attempt.max(*newest);
+                }
+            }
+            let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else {
+                break;
+            };
+            scope = scope.continue_token(&next);
+        }
     }
+    // Those of every namespace, served or not: what another operator makes on the same account is not unclaimed.
     let tokens: Api<DeserializeGuard<PlatformToken>> = Api::all(context.client.clone());
     let mut scope = ListParams::default().limit(PAGE);
     loop {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Context;
 use super::accounts::Session;
 use super::memory::Written;
-use crate::plan::{Outcome, Snapshot, Step};
+use crate::plan::{Outcome, Snapshot, Step, render};
 
 /// Carries out steps for one PlatformToken during one run.
 pub(super) struct Executor<'a> {
@@ -41,7 +41,14 @@ impl Executor<'_> {
                 over,
                 ..
             } => {
-                let secret = crate::plan::render(&s.token.owner, name, issued, given_up, value);
+                let secret = render(
+                    &s.token.owner,
+                    name,
+                    issued,
+                    given_up,
+                    value,
+                    s.token.holds_secrets,
+                );
                 self.store(s, name, secret, over.as_ref()).await
             }
             Step::Verify { issued, value } => self.verify(issued, value).await,

@@ -6,6 +6,7 @@ mod debts;
 mod issue;
 mod keep;
 mod listed;
+mod loose;
 mod report;
 mod rest;
 mod retire;
@@ -161,6 +162,8 @@ struct Given {
     credentials: BTreeSet<TokenHash>,
     /// Someone took our finalizer off.
     unheld: bool,
+    /// Secrets bear no finalizer of ours.
+    loose: bool,
 }
 
 impl Default for Given {
@@ -175,6 +178,7 @@ impl Default for Given {
             memory: Memory::default(),
             credentials: BTreeSet::new(),
             unheld: false,
+            loose: false,
         }
     }
 }
@@ -208,6 +212,7 @@ impl Given {
                 vec![]
             },
             secret_name: "token".into(),
+            holds_secrets: !self.loose,
             admission: self.admission,
             attempt: Ok(self.attempt),
             status: self.status,
