@@ -119,15 +119,7 @@ async fn an_api_that_refuses_to_mint_is_told_and_asked_again_later() {
 }
 
 fn posts(world: &World) -> u64 {
-    calls(world, Verb::Post, Route::Tokens)
-}
-
-fn calls(world: &World, method: Verb, route: Route) -> u64 {
-    world.platform.with(|sandbox, _| {
-        let calls = sandbox.calls().iter();
-        let calls = calls.filter(|(call, _)| call.method == method && call.route == route);
-        calls.map(|(_, count)| count).sum()
-    })
+    world.calls(Verb::Post, Route::Tokens)
 }
 
 #[tokio::test]
@@ -173,7 +165,7 @@ async fn an_account_whose_list_is_refused_does_not_run_hot() {
     };
     let list = Match::on(Verb::Get, Route::Tokens);
     world.platform.script(vec![Rule::always(list, refused)]);
-    let lists = || calls(&world, Verb::Get, Route::Tokens);
+    let lists = || world.calls(Verb::Get, Route::Tokens);
     let before = lists();
     world.account("second", json!({})).await;
     world.until_account("second", "Proven").await;

@@ -20,6 +20,7 @@ mod client;
 mod deletion;
 mod deploy;
 mod docs;
+mod elsewhere;
 mod fidelity;
 mod issuance;
 mod kinds;

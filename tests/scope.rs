@@ -11,7 +11,7 @@ use crate::support::{World, eventually, no_value, scoped_plane, value};
 
 /// A namespace that is served, with the account `main`.
 async fn served() -> World {
-    let world = World::on(scoped_plane(), Config::default()).await;
+    let world = World::on(scoped_plane(), Config::default(), Duration::ZERO).await;
     world
         .credentials("credentials", &world.admin_credential())
         .await;
@@ -21,7 +21,7 @@ async fn served() -> World {
 
 /// A namespace that is served, and an account of the cluster whose credentials lie where the operator is.
 async fn served_by_the_cluster() -> (World, String) {
-    let world = World::on(scoped_plane(), Config::default()).await;
+    let world = World::on(scoped_plane(), Config::default(), Duration::ZERO).await;
     let name = format!("{}-shared", world.namespace);
     let operator = "platform-token-operator";
     let credential = format!(

@@ -9,7 +9,7 @@ use kube::runtime::reflector::Store;
 
 use super::secrets::Cached;
 use super::tokens::Watched;
-use crate::plan::{AccountFacts, Admission, Memory, Moment};
+use crate::plan::{AccountFacts, Admission, Memory, Missing, Moment};
 
 /// How long a cache may lag behind our own writes before it is believed all the same.
 const BELIEVE_CACHE_AFTER: Duration = Duration::from_secs(20);
@@ -58,6 +58,8 @@ pub(super) struct Basis {
     pub admission: Admission,
     /// Its Secrets, by name.
     pub secrets: BTreeMap<String, Cached>,
+    /// What its account's last stock lacked of it.
+    pub missing: Option<Missing>,
 }
 
 impl Remembered {

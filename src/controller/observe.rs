@@ -49,6 +49,9 @@ pub(super) fn observe(
         account,
         admission,
         secrets,
+        missing: context
+            .accounts
+            .missing(&key, token.metadata.uid.as_deref()),
     };
     Observed {
         basis,
@@ -77,6 +80,7 @@ pub(super) fn snapshot(
     let key = account_key(token);
     let memory = Memory {
         leftovers: context.accounts.leftovers(&key, &facts.owner.uid),
+        missing: basis.missing,
         ..memory
     };
     Snapshot::new(

@@ -1,10 +1,10 @@
 //! What the outside says, in the words of the rules: the one place where errors become a reason, a message and a
-//! reaction, and where a row becomes a listed token.
+//! reaction, and where a row becomes a token that is shown.
 
 use super::Context;
 use super::kubernetes::KubeError;
 use crate::api::Reason;
-use crate::plan::{Listed, Trouble};
+use crate::plan::{Shown, Trouble};
 use crate::platform::{Denied, Error, PAUSE, Row, Throttle};
 
 impl Context {
@@ -64,7 +64,7 @@ fn of_platform(doing: &str, error: &Error) -> Trouble {
     }
 }
 
-impl From<Row> for Listed {
+impl From<Row> for Shown {
     fn from(row: Row) -> Self {
         Self {
             id: row.id,
@@ -72,7 +72,7 @@ impl From<Row> for Listed {
             value: row.token,
             tags: row.tags,
             created_at: row.created_at,
-            used: row.used_at.is_some(),
+            used_at: row.used_at,
         }
     }
 }

@@ -131,13 +131,13 @@ fn known(s: &Snapshot) -> impl Iterator<Item = Debt> {
 
 /// What the account's list shows of us beside what we name; what an open attempt made may be stored yet.
 pub(super) fn leftovers(s: &Snapshot) -> impl Iterator<Item = Debt> {
-    let open = s.open_attempt().map(|open| open.attempt.tag());
+    let open = s.open_attempt().map(|open| open.attempt.at.id.clone());
     let present = s.present().map(|issued| issued.token_id);
     let listed = s.memory.leftovers.iter();
     listed
         .filter(move |row| Some(&row.token_id) != present.as_ref())
         .filter(|row| !s.memory.revoked.contains(&row.token_id))
-        .filter(move |row| open.as_ref().is_none_or(|tag| !row.tags.contains(tag)))
+        .filter(move |row| open.is_none() || row.attempt != open)
         .map(|row| {
             // It was listed, however young it is.
             let before = Timestamp::MIN;

@@ -17,6 +17,7 @@ impl Snapshot {
     /// Takes in what came of a step that was begun at `now`.
     pub fn fold(&mut self, step: Step, outcome: Outcome, now: Moment) {
         match (step, outcome) {
+            (Step::Verify { issued, .. }, outcome) => self.fold_proof(issued, outcome),
             (step, Outcome::Failed(trouble)) => {
                 // It may have been done all the same.
                 if let Step::Store { name, .. }
@@ -92,12 +93,6 @@ impl Snapshot {
             }
             (Step::Revoke { token_id, with, .. }, outcome) => {
                 self.fold_revocation(token_id, &with, outcome, now);
-            }
-            (Step::Verify { issued, .. }, Outcome::Verified) => {
-                if let SecretFacts::Own(own) = self.wanted() {
-                    let version = own.version.resource_version.clone();
-                    self.memory.verified = Some((issued.hash, version));
-                }
             }
             (step, outcome) => self.fold_mismatch(&step, &outcome),
         }
@@ -332,7 +327,7 @@ impl Snapshot {
     }
 
     /// There is nothing left to be done about this token.
-    fn settle(&mut self, token_id: TokenId) {
+    pub(super) fn settle(&mut self, token_id: TokenId) {
         self.memory.surplus.retain(|debt| debt.token_id != token_id);
         if let Some(open) = &mut self.memory.attempt
             && matches!(&open.fate, Fate::Minted(minted) if minted.token_id == token_id)
@@ -368,9 +363,23 @@ impl Snapshot {
             Reason::Issued => {
                 format!("Created platform token {id} and stored it in Secret {secret}")
             }
-            Reason::Replaced => format!(
-                "Created platform token {id} in place of one whose value was lost, and stored it in Secret {secret}"
-            ),
+            Reason::Replaced => {
+                let former = self.present().map(|issued| issued.token_id);
+                let why = if self.run.vanished.is_some() && self.run.vanished == former {
+                    ", which was revoked elsewhere"
+                } else if self
+                    .present()
+                    .is_some_and(|issued| self.value_of(&issued.hash).is_none())
+                {
+                    ", whose value was lost"
+                } else {
+                    ""
+                };
+                let former = former.as_ref().map_or("another", TokenId::as_str);
+                format!(
+                    "Created platform token {id} in place of {former}{why}, and stored it in Secret {secret}"
+                )
+            }
             Reason::Moved => format!("Moved platform token {id} to Secret {secret}"),
             _ => format!(
                 "Wrote platform token {id} to Secret {secret} again, which had been deleted or edited"
@@ -398,7 +407,7 @@ impl Snapshot {
     }
 }
 
-fn mismatch(step: &str, outcome: &Outcome) -> Trouble {
+pub(super) fn mismatch(step: &str, outcome: &Outcome) -> Trouble {
     let text = format!("step {step} cannot come to {outcome:?}; please report this");
     Trouble::transient(Reason::KubernetesError, text)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::debts::{Debt, debts, leftovers, revoke, surplus};
-use super::keep::{keep, let_go, release};
+use super::keep::{keep, let_go, may_be_gone, release};
 use super::report::{is_ready, whole_seconds};
 use super::upstream::CLOCK_SKEW;
 use super::{
@@ -71,6 +71,7 @@ fn is_settled_in_cache(s: &Snapshot) -> bool {
         && s.open_attempt().is_none()
         && s.memory.holds_nothing()
         && leftovers(s).next().is_none()
+        && s.present().is_none_or(|issued| !may_be_gone(s, &issued))
         && s.token.is_held()
         && s.token.attempt.is_ok()
 }

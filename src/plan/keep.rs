@@ -1,17 +1,23 @@
 //! The rules of a token that was issued: its value stays in the one wanted Secret, it answers, and no other token lives
-//! beside it.
+//! beside it. One that is gone upstream is minted anew.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::debts::{Debt, LISTED_WITHIN, revoke, surplus};
+use super::fold::mismatch;
 use super::issue::{is_proven, mint, store};
 use super::report::is_ready;
-use super::{Moment, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step, Trouble};
+use super::{
+    AccountFacts, Moment, Outcome, OwnSecret, Plan, Recovery, SecretFacts, Snapshot, Step, Trouble,
+};
 use crate::api::{Issued, Reason, TokenHash};
 
 /// A token was issued: its value is in the wanted Secret, it answers, and no other Secret holds it.
 pub(super) fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
+    if s.run.vanished.as_ref() == Some(&issued.token_id) {
+        return mint(s, now);
+    }
     match s.wanted() {
         SecretFacts::Own(own) if own.deleting => release(s, own, now),
         SecretFacts::Own(own) if s.is_whole(own) && own.issued.as_ref() == Some(issued) => {
@@ -75,9 +81,20 @@ fn restore(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
     }
 }
 
-/// Ready means that the value has answered since it was stored; a status that says so of this very Secret will do.
+/// A value that has not answered is proven, and so is one whose token may be gone.
 fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
-    let wanted = !matches!(&s.account, super::AccountFacts::Ready(identity) if !identity.verify);
+    if has_answered(s, own, issued) && !may_be_gone(s, issued) {
+        return None;
+    }
+    own.value.clone().map(|value| Step::Verify {
+        issued: issued.clone(),
+        value,
+    })
+}
+
+/// Ready means that the value has answered since it was stored; a status that says so of this very Secret will do.
+pub(super) fn has_answered(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> bool {
+    let wanted = !matches!(&s.account, AccountFacts::Ready(identity) if !identity.verify);
     let status = &s.token.status;
     let version = &own.version.resource_version;
     let said = is_ready(status)
@@ -85,13 +102,64 @@ fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
         && status.secret_name.as_ref() == Some(&s.token.secret_name)
         && status.secret_resource_version.as_ref() == Some(version);
     let answered = |(hash, at): &(TokenHash, String)| *hash == issued.hash && at == version;
-    if !wanted || said || s.memory.verified.as_ref().is_some_and(answered) {
-        return None;
+    !wanted || said || s.memory.verified.as_ref().is_some_and(answered)
+}
+
+/// Whether the last complete list of the account lacks the token, and its value was not tried since. A list may lag, and
+/// an account that is another one now lists other tokens. Only where the platform does not know the value either is the
+/// token gone: neither is enough alone.
+pub(super) fn may_be_gone(s: &Snapshot, issued: &Issued) -> bool {
+    let AccountFacts::Ready(identity) = &s.account else {
+        return false;
+    };
+    let missing = s.memory.missing.as_ref();
+    let missing = missing.filter(|missing| missing.token_id == issued.token_id);
+    missing.is_some()
+        && missing != s.memory.tried.as_ref()
+        && identity.is_of(&issued.base_url, Some(&issued.user_id))
+}
+
+impl Snapshot {
+    /// What the platform said to the token's own value. Each list is worth one try, unless that says that the token is
+    /// gone: then the new one may have to wait for another run.
+    pub(super) fn fold_proof(&mut self, issued: Issued, outcome: Outcome) {
+        let may_be_gone = may_be_gone(self, &issued);
+        let answered = match self.wanted() {
+            SecretFacts::Own(own) => has_answered(self, own, &issued),
+            _ => false,
+        };
+        match outcome {
+            // A complete list lacks it, and its own value is not known.
+            Outcome::ValueUnknown(_) if may_be_gone => {
+                self.settle(issued.token_id.clone());
+                self.run.vanished = Some(issued.token_id);
+                return;
+            }
+            Outcome::Verified => {
+                if let SecretFacts::Own(own) = self.wanted() {
+                    let version = own.version.resource_version.clone();
+                    self.memory.verified = Some((issued.hash, version));
+                }
+            }
+            // It was asked for nothing but a list that may lag: what is no answer is no news.
+            Outcome::Failed(_) if answered => {}
+            Outcome::Failed(trouble) | Outcome::ValueUnknown(trouble) => {
+                self.run.trouble = Some(trouble);
+                return;
+            }
+            Outcome::Stale => {
+                self.run.stale = true;
+                return;
+            }
+            outcome => {
+                self.run.trouble = Some(mismatch("verify", &outcome));
+                return;
+            }
+        }
+        if may_be_gone {
+            self.memory.tried.clone_from(&self.memory.missing);
+        }
     }
-    own.value.clone().map(|value| Step::Verify {
-        issued: issued.clone(),
-        value,
-    })
 }
 
 /// One token, one Secret: every other token is revoked, then Secrets of other names go.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::debts::{Debt, Evidence};
 use super::{Minted, Moment};
-use crate::api::{Attempt, Issued, TokenHash, TokenId, TokenValue, UserId};
+use crate::api::{Attempt, AttemptId, Issued, TokenHash, TokenId, TokenValue, UserId};
 
 /// What one process remembers of a PlatformToken. Losing it loses no token: a crash does just that.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,10 @@ pub struct Memory {
     pub surplus: Vec<Debt>,
     /// What the account's last stock showed of this PlatformToken beside what it names.
     pub leftovers: Vec<Leftover>,
+    /// What the account's last stock lacked of this PlatformToken.
+    pub missing: Option<Missing>,
+    /// What such a stock lacked when the token's own value was last tried for it.
+    pub tried: Option<Missing>,
     /// The token that a Secret was last seen to hold: the status may not say so yet.
     pub issued: Option<Issued>,
     /// A value that no Secret holds at the moment.
@@ -41,12 +45,21 @@ pub struct Memory {
 pub struct Leftover {
     /// Its id.
     pub token_id: TokenId,
-    /// Its tags.
-    pub tags: Vec<String>,
+    /// The attempt that made it.
+    pub attempt: Option<AttemptId>,
     /// The platform that it lives on.
     pub base_url: String,
     /// The user that it belongs to.
     pub user_id: UserId,
+}
+
+/// A token that its PlatformToken names and a complete list of the account lacks: it may be gone, or the list lags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Its id.
+    pub token_id: TokenId,
+    /// Which list that was: when it was begun, on the monotonic clock.
+    pub listed: Duration,
 }
 
 /// An attempt, and what this process knows of its POST.

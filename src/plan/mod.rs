@@ -36,14 +36,14 @@ use k8s_openapi::jiff::Timestamp;
 pub use account::{Proof, report_account};
 pub use admission::{Admission, Labels};
 pub use debts::{Debt, Evidence};
-pub use memory::{Fate, Leftover, Memory, OpenAttempt};
+pub use memory::{Fate, Leftover, Memory, Missing, OpenAttempt};
 pub use report::{report, report_invalid};
 pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
 pub use snapshot::{AccountFacts, Identity, Run, Snapshot, TokenFacts};
 pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
-pub use stock::{Claims, Stock, Stocktaking, Unclaimed, baseline, take_stock};
+pub use stock::{Claims, Listing, Stock, Stocktaking, Unclaimed, baseline, take_stock};
 pub use trouble::{Reaction, Trouble, backoff, printable};
-pub use upstream::{Listed, claim, suspects};
+pub use upstream::{Listed, Ours, Shown, claim, suspects};
 
 /// A moment, on the two clocks that rules need.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::api::{
     Attempt, AttemptId, Dialect, Issued, MalformedRecord, Owner, PlatformTokenStatus, Reason,
-    TokenHash, TokenValue, UserId, names,
+    TokenHash, TokenId, TokenValue, UserId, names,
 };
 
 /// Everything that a decision rests on.
@@ -98,6 +98,14 @@ pub struct Identity {
     pub exclusive: Option<Timestamp>,
 }
 
+impl Identity {
+    /// Whether a token or an attempt of this platform and user is this account's. An account whose user is not known yet
+    /// is nobody's whose user is.
+    pub(super) fn is_of(&self, base_url: &str, user: Option<&UserId>) -> bool {
+        self.base_url == base_url && (user.is_none() || self.user_id.as_ref() == user)
+    }
+}
+
 /// What one run has found out, on top of what it began with.
 #[derive(Debug, Default)]
 #[expect(
@@ -115,6 +123,8 @@ pub struct Run {
     pub writable: bool,
     /// What the platform said of a lost value.
     pub recovery: Option<Recovery>,
+    /// The token that is gone upstream, though its value is in the Secret.
+    pub vanished: Option<TokenId>,
     /// What we had read was out of date.
     pub stale: bool,
     /// What stands in the way.
@@ -323,9 +333,7 @@ impl Snapshot {
         user: Option<&UserId>,
     ) -> Result<&Identity, super::Halt> {
         let identity = self.identity()?;
-        // An account whose user is not known yet is nobody's whose user is.
-        let same = user.is_none() || identity.user_id.as_ref() == user;
-        if identity.base_url == base_url && same {
+        if identity.is_of(base_url, user) {
             return Ok(identity);
         }
         let user = user.map_or("(unknown)", UserId::as_str);

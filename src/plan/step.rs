@@ -189,6 +189,8 @@ pub enum Outcome {
     Stored(Version),
     /// The value answered.
     Verified,
+    /// The platform does not know the value; what to tell if nothing else says that the token is gone.
+    ValueUnknown(Trouble),
     /// The Secret is marked as deleting, and is this one now.
     SecretDeleting(Version),
     /// The Secret is gone, or no concern of ours any more.

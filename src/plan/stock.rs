@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Leftover, Listed, Moment, Note};
+use super::debts::LISTED_WITHIN;
+use super::{Identity, Leftover, Listed, Missing, Moment, Note};
 use crate::api::{
-    AccountStatus, AttemptAccount, AttemptId, Baseline, Reason, TokenCounts, TokenHash, TokenId,
-    UserId, cluster_tag,
+    AccountStatus, AttemptAccount, AttemptId, Baseline, Issued, Reason, TokenCounts, TokenHash,
+    TokenId, UserId,
 };
 
 /// A token that is younger may be about to be stored.
@@ -17,15 +18,51 @@ const SETTLED_AFTER: Duration = Duration::from_mins(2);
 /// How many times in a row a token has to be found unclaimed before it is revoked.
 const PASSES: u32 = 2;
 
+/// A complete list of an account. It shows what there was while it was read, and may lag.
+#[derive(Debug)]
+pub struct Listing {
+    /// The platform.
+    base_url: String,
+    /// The user; unknown on a documented platform whose list is empty.
+    user_id: Option<UserId>,
+    /// Before its first page was asked for.
+    begun: Moment,
+    /// Every token, in the order of the ids.
+    rows: Vec<Listed>,
+}
+
+impl Listing {
+    /// The complete list of the account that was proven to be this one.
+    #[must_use]
+    pub fn new(identity: &Identity, begun: Moment, mut rows: Vec<Listed>) -> Self {
+        rows.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Self {
+            base_url: identity.base_url.clone(),
+            user_id: identity.user_id.clone(),
+            begun,
+            rows,
+        }
+    }
+
+    /// Says that a token may be gone: it is one of this very account, old enough to be listed, and is not.
+    #[must_use]
+    pub fn missing(&self, issued: &Issued) -> Option<Missing> {
+        let here =
+            self.base_url == issued.base_url && self.user_id.as_ref() == Some(&issued.user_id);
+        let old = self.begun.wall.duration_since(issued.issued_at) >= LISTED_WITHIN;
+        let row = |row: &Listed| row.id.cmp(&issued.token_id);
+        (here && old && self.rows.binary_search_by(row).is_err()).then(|| Missing {
+            token_id: issued.token_id.clone(),
+            listed: self.begun.elapsed,
+        })
+    }
+}
+
 /// What is compared: a complete list of the platform, and what the cluster claims of it.
 #[derive(Debug)]
 pub struct Stocktaking<'a> {
     /// Every token of the account.
-    pub rows: &'a [Listed],
-    /// The platform.
-    pub base_url: &'a str,
-    /// uid of the namespace `kube-system`.
-    pub cluster: &'a str,
+    pub listing: &'a Listing,
     /// What the cluster claims.
     pub claims: &'a Claims,
     /// The hashes of every credential that an account uses.
@@ -62,8 +99,7 @@ impl Claims {
 
     /// The PlatformToken whose tags a token bears.
     fn uid_of(&self, row: &Listed) -> Option<String> {
-        let mut tags = row.tags.iter();
-        let uid = tags.find_map(|tag| tag.strip_prefix("uid="))?;
+        let uid = row.ours.as_ref()?.uid.as_ref()?;
         self.uids.get(uid).cloned()
     }
 }
@@ -137,63 +173,59 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
         baseline: taking.baseline.cloned(),
         ..Stock::default()
     };
-    let ours = cluster_tag(taking.cluster);
-    let open: BTreeSet<String> = taking
-        .claims
-        .open
-        .keys()
-        .map(|id| format!("attempt={id}"))
-        .collect();
+    let listing = taking.listing;
     let settled = now.wall.checked_sub(SETTLED_AFTER);
     let settled = settled.unwrap_or(Timestamp::MIN);
-    for row in taking.rows {
+    for row in &listing.rows {
         if taking.claims.named.contains(&row.id) {
             stock.counts.managed += 1;
             continue;
         }
         let is_credential = row.has_value_of(taking.credentials);
-        let awaited = row.tags.iter().any(|tag| open.contains(tag));
-        let suspect = !row.used && taking.suspected.contains(&row.id);
+        let attempt = row.ours.as_ref().and_then(|ours| ours.attempt.as_ref());
+        let awaited = attempt.is_some_and(|id| taking.claims.open.contains_key(id));
+        let unused = row.used_at.is_none();
+        let suspect = unused && taking.suspected.contains(&row.id);
         if is_credential || awaited || (row.created_at > settled && !suspect) {
             continue;
         }
-        let tagged = row.tags.contains(&ours);
         let newer = taking.baseline.is_some_and(|baseline| {
             row.created_at >= baseline.created_at && !baseline.ids.contains(&row.id)
         });
-        if tagged && let Some(uid) = taking.claims.uid_of(row) {
+        if let (Some(uid), Some(user_id)) = (taking.claims.uid_of(row), &listing.user_id) {
             let leftover = Leftover {
                 token_id: row.id.clone(),
-                tags: row.tags.clone(),
-                base_url: taking.base_url.to_owned(),
-                user_id: row.user_id.clone(),
+                attempt: attempt.cloned(),
+                base_url: listing.base_url.clone(),
+                user_id: user_id.clone(),
             };
             stock.leftovers.entry(uid).or_default().push(leftover);
         }
-        if newer && !row.used {
+        if newer && unused {
             stock.revocable.insert(row.id.clone());
         }
-        if tagged || suspect || (newer && !row.used) {
+        if row.ours.is_some() || suspect || (newer && unused) {
             stock.unclaimed.insert(row.id.clone());
         } else if newer {
             stock.strangers.insert(row.id.clone());
         }
     }
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    stock.counts.upstream = count(taking.rows.len());
+    stock.counts.upstream = count(listing.rows.len());
     stock.counts.unclaimed = count(stock.unclaimed.len());
     stock
 }
 
 /// What was on an account when it became exclusive.
 #[must_use]
-pub fn baseline(rows: &[Listed], user_id: Option<&UserId>, now: Moment) -> Baseline {
+pub fn baseline(listing: &Listing, now: Moment) -> Baseline {
+    let rows = &listing.rows;
     // A list may lag: what was made until now is older, listed or not.
     let newest = rows.iter().map(|row| row.created_at).max();
     let created_at = newest.map_or(now.wall, |newest| newest.max(now.wall));
     let at_that_time = rows.iter().filter(|row| row.created_at == created_at);
     Baseline {
-        user_id: user_id.cloned(),
+        user_id: listing.user_id.clone(),
         created_at,
         ids: at_that_time.map(|row| row.id.clone()).collect(),
     }

@@ -1,6 +1,6 @@
 //! The calls that the operator makes, in whichever dialect the platform speaks.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,57 +124,58 @@ impl Client {
         self.read(&response)
     }
 
-    /// Every token of the user, newest first, or only those with a tag (current dialect).
+    /// What `keep` makes of every token of the user, or of those with a tag (current dialect), in no certain order. The
+    /// list is read page by page, and nothing else of it is kept: a value that `keep` drops is wiped.
     ///
     /// Rows that come and go between pages shift the others, so only a complete pass counts: one whose pages join, and
-    /// whose distinct ids are as many as every page of it said. It has every row that lived throughout. A list that
-    /// never holds still that long is an error.
-    pub async fn list(
+    /// whose distinct ids are as many as every page of it said. It has every row that lived throughout. What was kept of
+    /// a pass that turns out incomplete is thrown away. A list that never holds still that long is an error.
+    pub async fn list<T>(
         &self,
         dialect: Dialect,
         user: Option<&UserId>,
         tag: Option<&str>,
-    ) -> Result<Vec<Row>, Error> {
-        let mut rows = BTreeMap::new();
+        keep: impl Fn(Row) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        // The server's filter is a hint.
+        let tagged = |row: &Row| tag.is_none_or(|tag| row.tags.iter().any(|t| t == tag));
         for _ in 0..MAX_PASSES {
-            rows.clear();
-            if self.pass(dialect, user, tag, &mut rows).await? {
-                // The server's filter is a hint.
-                let tagged = |row: &Row| tag.is_none_or(|tag| row.tags.iter().any(|t| t == tag));
-                let mut rows: Vec<Row> = rows.into_values().filter(tagged).collect();
-                rows.sort_by(|a, b| {
-                    b.created_at
-                        .cmp(&a.created_at)
-                        .then_with(|| a.id.cmp(&b.id))
-                });
-                return Ok(rows);
+            let mut kept = Vec::new();
+            let each = |row| kept.extend(Some(row).filter(tagged).and_then(&keep));
+            if self.pass(dialect, user, tag, each).await? {
+                return Ok(kept);
             }
         }
         Err(changing())
     }
 
-    /// One pass over a list, into `rows`; whether it was complete. Each page begins with the last row of the one before
-    /// it, so that rows which slip past us, because others before them went, are noticed.
+    /// One pass over a list, each row once; whether it was complete. Each page begins with the last row of the one
+    /// before it, so that rows which slip past us, because others before them went, are noticed.
     async fn pass(
         &self,
         dialect: Dialect,
         user: Option<&UserId>,
         tag: Option<&str>,
-        rows: &mut BTreeMap<TokenId, Row>,
+        mut each: impl FnMut(Row),
     ) -> Result<bool, Error> {
+        let mut seen: HashSet<TokenId> = HashSet::new();
         let mut last: Option<TokenId> = None;
         let mut count = None;
         for _ in 0..MAX_PAGES {
-            let offset = rows.len().saturating_sub(1);
+            let offset = seen.len().saturating_sub(1);
             let page = self.page(dialect, user, tag, offset).await?;
             let held_still = *count.get_or_insert(page.count) == page.count;
             let joins = last.is_none() || page.rows.first().map(|row| &row.id) == last.as_ref();
-            let known = rows.len();
+            let known = seen.len();
             last = page.rows.last().map(|row| row.id.clone());
-            rows.extend(page.rows.into_iter().map(|row| (row.id.clone(), row)));
-            let ended = rows.len() >= page.count || rows.len() == known;
+            for row in page.rows {
+                if seen.insert(row.id.clone()) {
+                    each(row);
+                }
+            }
+            let ended = seen.len() >= page.count || seen.len() == known;
             if ended || !held_still || !joins {
-                return Ok(held_still && joins && rows.len() == page.count);
+                return Ok(held_still && joins && seen.len() == page.count);
             }
         }
         Err(Error::Broken(format!(
@@ -225,9 +226,10 @@ impl Client {
             }
         }
         for _ in 0..MAX_PASSES {
-            let mut rows = BTreeMap::new();
-            let complete = self.pass(dialect, user, None, &mut rows).await?;
-            match rows.remove(id) {
+            let mut found = None;
+            let each = |row: Row| found = found.take().or_else(|| (row.id == *id).then_some(row));
+            let complete = self.pass(dialect, user, None, each).await?;
+            match found {
                 Some(row) => return Ok(Found::Row(Box::new(row))),
                 None if complete => return Ok(Found::Nothing),
                 None => {}

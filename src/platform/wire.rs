@@ -1,6 +1,7 @@
 //! What an answer of the platform says: rows, pages, and errors in the shapes that occur.
 
 use k8s_openapi::jiff::Timestamp;
+use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,7 +36,7 @@ pub struct Row {
 fn shown_value<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<TokenValue>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
+    let text = Option::<String>::deserialize(deserializer)?.map(Zeroizing::new);
     Ok(text.and_then(|text| TokenValue::parse(&text).ok()))
 }
 

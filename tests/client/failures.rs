@@ -80,7 +80,9 @@ async fn each_status_says_what_may_be_done_next() {
                 platform.once(Verb::Post, Route::Tokens, fault.clone());
                 let posted = post(&client).await.unwrap_err();
                 platform.once(Verb::Get, Route::Tokens, fault.clone());
-                let listed = client.list(Dialect::Current, Some(&user()), None).await;
+                let listed = client
+                    .list(Dialect::Current, Some(&user()), None, Some)
+                    .await;
                 platform.once(Verb::Delete, Route::Token, fault);
                 let deleted = client.delete(&TokenId::parse("a").unwrap()).await;
                 for error in [posted, listed.unwrap_err(), deleted.unwrap_err()] {

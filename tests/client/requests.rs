@@ -21,9 +21,9 @@ async fn each_call_is_the_documented_request() {
     client.whoami().await.unwrap_err();
     client.probe(current).await.unwrap_err();
     client.probe(documented).await.unwrap_err();
-    client.list(current, user, tag).await.unwrap_err();
-    client.list(current, user, None).await.unwrap_err();
-    client.list(documented, user, tag).await.unwrap_err();
+    client.list(current, user, tag, Some).await.unwrap_err();
+    client.list(current, user, None, Some).await.unwrap_err();
+    client.list(documented, user, tag, Some).await.unwrap_err();
     client.find(current, user, &id).await.unwrap_err();
     client.find(documented, user, &id).await.unwrap_err();
     client.delete(&id).await.unwrap_err();

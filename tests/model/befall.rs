@@ -112,6 +112,14 @@ impl Scene<'_> {
         }
     }
 
+    /// What stock lacks of what a status names; `plan::Listing::missing` in numbers. Lists do not lag here.
+    pub(crate) fn missing(&self, p: usize) -> [Option<u8>; 2] {
+        let named = |token: &Option<PlatformToken>| Some(token.as_ref()?.status.issued?.token);
+        let gone = |token: &u8| !self.state.lives(*token);
+        let tokens = self.cached_tokens(p).each_ref();
+        tokens.map(|token| named(token).filter(gone))
+    }
+
     /// What stock shows beside what is named; `plan::take_stock` in numbers, where tokens have tags.
     pub(crate) fn stock(&self, p: usize) -> [Vec<Leftover>; 2] {
         let mut leftovers = [vec![], vec![]];
@@ -145,9 +153,10 @@ impl Scene<'_> {
 
     pub(crate) fn take_stock(&mut self, p: usize) {
         self.tell(|| "takes stock of the account".into());
-        let leftovers = self.stock(p);
-        let any = leftovers.iter().any(|rows| !rows.is_empty());
-        self.state.processes[p].leftovers = leftovers;
+        let (leftovers, missing) = (self.stock(p), self.missing(p));
+        let any = leftovers.iter().any(|rows| !rows.is_empty()) || missing != [None, None];
+        let process = &mut self.state.processes[p];
+        (process.leftovers, process.missing) = (leftovers, missing);
         for i in (0..2).filter(|_| any) {
             self.state.wake(p, i);
         }
@@ -167,6 +176,7 @@ impl Scene<'_> {
             minds: [Mind::default(), Mind::default()],
             cache: fresh,
             leftovers: [vec![], vec![]],
+            missing: [None, None],
         };
     }
 
@@ -208,6 +218,14 @@ impl Scene<'_> {
                 }
             }
         }
+    }
+
+    pub(crate) fn revoke_elsewhere(&mut self, k: usize) {
+        self.state.left.revoked -= 1;
+        let up = &mut self.state.upstream[k];
+        (up.live, up.elsewhere) = (false, true);
+        let token = up.token;
+        self.tell(|| format!("someone revokes {} in the console", upstream_name(token)));
     }
 
     pub(crate) fn delete(&mut self, i: usize) {

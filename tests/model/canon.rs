@@ -62,7 +62,7 @@ pub(crate) fn canonical(state: &mut State, world: &World, caps: Caps) -> bool {
         _ => {}
     });
     state.upstream.retain_mut(|up| {
-        if !up.live {
+        if !up.live && !up.elsewhere {
             (up.attempt, up.used, up.settled) = (None, false, true);
         }
         up.live || tokens.has(up.token)
@@ -157,10 +157,12 @@ fn forget(state: &mut State, world: &World, caps: Caps) {
                     }
                 }
             }
-            match &mut mind.run {
-                Some(run) => run.proven = run.proven.filter(|age| *age < caps.proven),
+            if let Some(run) = &mut mind.run {
+                run.proven = run.proven.filter(|age| *age < caps.proven);
+            } else {
                 // Each run begins with what the last stock showed.
-                None => mind.memory.leftovers.clear(),
+                mind.memory.leftovers.clear();
+                mind.memory.missing = None;
             }
         }
     }
@@ -246,6 +248,9 @@ fn each(state: &mut State, see: &mut impl FnMut(Name, &mut u8)) {
         for leftovers in &mut process.leftovers {
             each_of_leftovers(leftovers, see);
         }
+        for token in process.missing.iter_mut().flatten() {
+            see(Name::Token, token);
+        }
         if let Some(cache) = &mut process.cache {
             for (i, token) in cache.tokens.iter_mut().enumerate() {
                 if let Some(token) = token {
@@ -316,6 +321,7 @@ fn each_of_memory(memory: &mut Memory, see: &mut impl FnMut(Name, &mut u8)) {
         attempt,
         surplus,
         leftovers,
+        missing,
         issued,
         held,
         verified,
@@ -340,7 +346,7 @@ fn each_of_memory(memory: &mut Memory, see: &mut impl FnMut(Name, &mut u8)) {
     if let Some(issued) = issued {
         each_of_issued(issued, see);
     }
-    if let Some(token) = held {
+    for token in [missing, held].into_iter().flatten() {
         see(Name::Token, token);
     }
     if let Some((token, name, version)) = verified {
@@ -364,6 +370,7 @@ fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
         writable: _,
         stale: _,
         recovery,
+        vanished,
         trouble: _,
         answer,
         opened: _,
@@ -375,6 +382,9 @@ fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
         }
     }
     if let Some(Recovery::Value(token)) = recovery {
+        see(Name::Token, token);
+    }
+    if let Some(token) = vanished {
         see(Name::Token, token);
     }
     if let Some((answer, _)) = answer {

@@ -5,7 +5,7 @@ use std::fmt;
 use platform_token_operator::api::{Dialect, Reason};
 
 use crate::scene::Scene;
-use crate::world::{Secret, State, Told, World};
+use crate::world::{Secret, State, Told, Upstream, World};
 
 /// What has to hold, whatever happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,7 +16,7 @@ pub(crate) enum Claim {
     HeldBeforePost,
     /// No token of a stranger or of another living PlatformToken is revoked.
     NoStranger,
-    /// The token in the Secret of a PlatformToken that is Ready lives.
+    /// The token in the Secret of a PlatformToken that is Ready lives, unless somebody else has revoked it.
     ReadyLives,
     /// Ready is written only of a value that has answered.
     ReadyAnswered,
@@ -83,7 +83,9 @@ fn ready_lives(world: &World, state: &State, i: usize) -> bool {
     else {
         return true;
     };
-    token.status.told != Some(Told::Ready) || state.lives(secret.issued.token)
+    let mut upstream = state.upstream.iter();
+    let is_true = |up: &Upstream| up.token == secret.issued.token && (up.live || up.elsewhere);
+    token.status.told != Some(Told::Ready) || upstream.any(is_true)
 }
 
 fn is_stored(state: &State, i: usize, token: u8) -> bool {

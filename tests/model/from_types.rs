@@ -43,6 +43,7 @@ impl Rules {
             permitted,
             writable,
             recovery,
+            vanished,
             stale,
             trouble,
             notes: _,
@@ -72,6 +73,7 @@ impl Rules {
                 plan::Recovery::Gone => Recovery::Gone,
                 plan::Recovery::Withheld => Recovery::Withheld,
             }),
+            vanished: vanished.as_ref().map(names_of::token),
             trouble: trouble.map(|trouble| Trouble {
                 reason: trouble.reason,
                 reaction: match trouble.reaction {
@@ -91,6 +93,8 @@ impl Rules {
             attempt,
             surplus,
             leftovers,
+            missing,
+            tried,
             issued,
             held,
             verified,
@@ -100,6 +104,7 @@ impl Rules {
             lost,
             failures: _,
         } = memory;
+        assert_eq!(*tried, None, "no list lags here");
         Memory {
             attempt: attempt.as_ref().map(|open| {
                 let OpenAttempt {
@@ -127,6 +132,9 @@ impl Rules {
             }),
             surplus: surplus.iter().map(debt_back).collect(),
             leftovers: leftovers.iter().map(leftover_back).collect(),
+            missing: missing
+                .as_ref()
+                .map(|missing| names_of::token(&missing.token_id)),
             issued: issued.as_ref().map(names_of::issued),
             held: held.as_ref().map(names_of::token_of),
             verified: verified.as_ref().map(|(hash, version)| {
@@ -179,10 +187,10 @@ fn debt_back(debt: &plan::Debt) -> Debt {
 }
 
 fn leftover_back(row: &plan::Leftover) -> Leftover {
-    let attempt = row.tags[0].trim_start_matches("attempt=");
+    let attempt = row.attempt.as_ref().expect("attempts make tokens here");
     Leftover {
         token: names_of::token(&row.token_id),
-        attempt: names_of::number(attempt),
+        attempt: names_of::number(attempt.as_str()),
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) struct Process {
     pub cache: Option<Cache>,
     /// What its last stock of the account showed of each PlatformToken beside what it names.
     pub leftovers: [Vec<Leftover>; 2],
+    /// What its last stock of the account lacked of each PlatformToken.
+    pub missing: [Option<u8>; 2],
 }
 
 /// What watches have brought.
@@ -47,6 +49,7 @@ pub(crate) struct Memory {
     pub attempt: Option<Open>,
     pub surplus: Vec<Debt>,
     pub leftovers: Vec<Leftover>,
+    pub missing: Option<u8>,
     pub issued: Option<Issued>,
     pub held: Option<u8>,
     /// The token, and name and resourceVersion of its Secret.
@@ -112,6 +115,7 @@ pub(crate) struct Run {
     pub writable: bool,
     pub stale: bool,
     pub recovery: Option<Recovery>,
+    pub vanished: Option<u8>,
     pub trouble: Option<Trouble>,
     /// It has opened an attempt.
     pub opened: bool,
@@ -189,6 +193,7 @@ pub(crate) enum Answer {
     Recovered(Recovery),
     Stored(u8),
     Verified,
+    ValueUnknown,
     /// The resourceVersion of the Secret.
     SecretDeleting(u8),
     SecretGone,
@@ -214,6 +219,7 @@ impl Run {
             writable: false,
             stale: false,
             recovery: None,
+            vanished: None,
             trouble: None,
             opened: false,
             answer: None,

@@ -4,6 +4,7 @@ use platform_token_operator::plan::Step;
 
 use crate::rules::Said;
 use crate::scene::{Scene, cached};
+use crate::world::{GROUP, STRANGERS};
 
 /// The longest that a POST is on its way, in seconds.
 const POST_TIMEOUT: u64 = 20;
@@ -54,6 +55,8 @@ pub(crate) enum Move {
     Delete(u8),
     /// A user deletes a Secret.
     Remove(u8),
+    /// Someone revokes a token of ours in the console.
+    Elsewhere(u8),
 }
 
 impl Move {
@@ -79,7 +82,8 @@ impl Move {
             | Self::Repeat(_)
             | Self::Crash(_)
             | Self::Delete(_)
-            | Self::Remove(_) => false,
+            | Self::Remove(_)
+            | Self::Elsewhere(_) => false,
         }
     }
 }
@@ -107,7 +111,7 @@ impl Scene<'_> {
             for name in (0..2).filter(|name| self.is_orphan(p, *name)) {
                 moves.push(Move::Finish(at, name as u8));
             }
-            if self.stock(p) != process.leftovers {
+            if self.stock(p) != process.leftovers || self.missing(p) != process.missing {
                 moves.push(Move::Stock(at));
             }
             if self.state.left.crashes > 0 {
@@ -139,6 +143,11 @@ impl Scene<'_> {
                     .is_some_and(|secret| !secret.deleting)
             {
                 moves.push(Move::Remove(name as u8));
+            }
+        }
+        for (k, up) in self.state.upstream.iter().enumerate() {
+            if left.revoked > 0 && up.live && up.token / GROUP != STRANGERS {
+                moves.push(Move::Elsewhere(k as u8));
             }
         }
         if self.can_wait(self.world.tick) {

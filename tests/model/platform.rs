@@ -1,6 +1,6 @@
 //! What steps do on the platform: tokens are made, found, proven and revoked.
 
-use platform_token_operator::api::{Dialect, Reason};
+use platform_token_operator::api::Dialect;
 use platform_token_operator::plan::RevokeWith;
 
 use crate::claims::Claim;
@@ -42,6 +42,7 @@ impl Scene<'_> {
             live: true,
             used: false,
             settled: false,
+            elsewhere: false,
         });
         self.state.upstream.sort_by_key(|up| up.token);
         token
@@ -140,7 +141,7 @@ impl Scene<'_> {
             )
         });
         if !lives {
-            return Answer::Failed(Reason::VerificationFailed);
+            return Answer::ValueUnknown;
         }
         for up in &mut self.state.upstream {
             up.used |= up.token == token;

@@ -31,9 +31,10 @@ impl Scene<'_> {
                 token.version
             )
         });
-        let leftovers = self.state.processes[p].leftovers[i].clone();
+        let process = &self.state.processes[p];
+        let (leftovers, missing) = (process.leftovers[i].clone(), process.missing[i]);
         let mind = self.state.mind(p, i);
-        mind.memory.leftovers = leftovers;
+        (mind.memory.leftovers, mind.memory.missing) = (leftovers, missing);
         let memory = mind.memory.clone();
         let (memory, run) = self.rules.begin(i, token, secrets, &memory);
         let mind = self.state.mind(p, i);

@@ -53,6 +53,7 @@ impl<'a> Scene<'a> {
             Move::Rest => self.rest(),
             Move::Delete(i) => self.delete(i.into()),
             Move::Remove(name) => self.remove_by_hand(name.into()),
+            Move::Elsewhere(k) => self.revoke_elsewhere(k.into()),
         }
         if self.broken.is_none() {
             self.broken = broken_in(self);
@@ -77,6 +78,7 @@ impl<'a> Scene<'a> {
             && self.state.processes.iter().all(up_to_date)
             && self.state.upstream.iter().all(|up| up.settled)
             && all().all(|p| self.stock(p) == self.state.processes[p].leftovers)
+            && all().all(|p| self.missing(p) == self.state.processes[p].missing)
             && all().all(|p| !(0..2).any(|name| self.is_orphan(p, name)))
     }
 

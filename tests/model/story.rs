@@ -53,7 +53,9 @@ fn who(state: &State, names: [&str; 2], happens: Move) -> String {
         | Move::Repeat(k) => state.posts[usize::from(k)]
             .sender
             .map_or(String::new(), process),
-        Move::Tick | Move::Rest | Move::Delete(_) | Move::Remove(_) => String::new(),
+        Move::Tick | Move::Rest | Move::Delete(_) | Move::Remove(_) | Move::Elsewhere(_) => {
+            String::new()
+        }
     }
 }
 

@@ -73,6 +73,7 @@ impl Rules {
                 .recovery
                 .as_ref()
                 .map(|recovery| self.recovery(recovery)),
+            vanished: run.vanished.map(|token| self.names.id(token).clone()),
             stale: run.stale,
             trouble: run.trouble.map(trouble),
             notes: vec![],
@@ -112,6 +113,11 @@ impl Rules {
                 .iter()
                 .map(|row| self.leftover(row))
                 .collect(),
+            missing: memory.missing.map(|token| plan::Missing {
+                token_id: self.names.id(token).clone(),
+                listed: Duration::ZERO,
+            }),
+            tried: None,
             issued: memory.issued.map(|issued| self.names.issued(issued)),
             held: memory.held.map(|token| self.names.value(token).clone()),
             verified: memory
@@ -155,7 +161,7 @@ impl Rules {
     fn leftover(&self, row: &Leftover) -> plan::Leftover {
         plan::Leftover {
             token_id: self.names.id(row.token).clone(),
-            tags: vec![format!("attempt={}", self.names.id_of_attempt(row.attempt))],
+            attempt: Some(self.names.id_of_attempt(row.attempt).clone()),
             base_url: PLATFORM.into(),
             user_id: self.names.user.clone(),
         }
@@ -249,6 +255,7 @@ impl Rules {
             Answer::Recovered(recovery) => Outcome::Recovered(self.recovery(recovery)),
             Answer::Stored(written) => Outcome::Stored(version(*written)),
             Answer::Verified => Outcome::Verified,
+            Answer::ValueUnknown => Outcome::ValueUnknown(failed(Reason::VerificationFailed)),
             Answer::SecretDeleting(marked) => Outcome::SecretDeleting(version(*marked)),
             Answer::SecretGone => Outcome::SecretGone,
             Answer::Revoked => Outcome::Revoked,

@@ -57,6 +57,8 @@ pub(crate) struct Faults {
     pub repeated: u8,
     /// A user deletes a Secret.
     pub removed: u8,
+    /// Someone revokes a token of ours in the console.
+    pub revoked: u8,
     /// Tokens of strangers on the account.
     pub strangers: u8,
 }
@@ -79,6 +81,7 @@ impl World {
             refused: 0,
             repeated: 0,
             removed: 0,
+            revoked: 0,
             strangers: 1,
         },
         tick: 15,
@@ -179,6 +182,7 @@ pub(crate) struct Secret {
 
 /// A token on the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a truth of its own")]
 pub(crate) struct Upstream {
     pub token: u8,
     /// The attempt that its tags name, also where the dialect has no tags.
@@ -188,6 +192,8 @@ pub(crate) struct Upstream {
     pub used: bool,
     /// It is so old that stock is taken of it.
     pub settled: bool,
+    /// Somebody else has revoked it.
+    pub elsewhere: bool,
 }
 
 /// A POST on its way.
@@ -218,6 +224,7 @@ impl State {
             live: true,
             used: false,
             settled: true,
+            elsewhere: false,
         });
         let processes = (1..=world.processes).map(|n| Process {
             minds: [Mind::default(), Mind::default()],
@@ -226,6 +233,7 @@ impl State {
                 secrets: [None, None],
             }),
             leftovers: [vec![], vec![]],
+            missing: [None, None],
         });
         Self {
             secrets: [None, None],

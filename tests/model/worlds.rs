@@ -48,7 +48,18 @@ pub(crate) fn small() -> Vec<World> {
         tick: 5,
         ..one.clone()
     };
-    let mut worlds: Vec<World> = [one, neighbours, slow].iter().flat_map(both).collect();
+    let revoked = World {
+        name: "a token is revoked in the console, a crash",
+        faults: Faults {
+            revoked: 1,
+            ..faults(1, 0)
+        },
+        ..World::CALM
+    };
+    let mut worlds: Vec<World> = [one, neighbours, slow, revoked]
+        .iter()
+        .flat_map(both)
+        .collect();
     worlds.push(two);
     worlds
 }
@@ -68,6 +79,10 @@ fn large_in_both_dialects() -> Vec<World> {
     let removed = Faults {
         removed: 1,
         ..faults(1, 1)
+    };
+    let revoked = |faults: Faults| Faults {
+        revoked: 1,
+        ..faults
     };
     vec![
         World {
@@ -116,6 +131,20 @@ fn large_in_both_dialects() -> Vec<World> {
             ..deleted.clone()
         },
         World {
+            name: "a token is revoked in the console, a deletion, a crash, a lost answer",
+            faults: revoked(faults(1, 1)),
+            ..deleted.clone()
+        },
+        World {
+            name: "a token is revoked in the console, a stale cache, a user removes a Secret",
+            stale: true,
+            faults: revoked(Faults {
+                removed: 1,
+                ..faults(0, 0)
+            }),
+            ..World::CALM
+        },
+        World {
             name: "two rivals for one Secret",
             tokens: 2,
             deleted: Some(1),
@@ -150,6 +179,15 @@ fn large_with_tags() -> Vec<World> {
             processes: 2,
             faults: faults(1, 1),
             ..deleted.clone()
+        },
+        World {
+            name: "two processes, a token is revoked in the console",
+            processes: 2,
+            faults: Faults {
+                revoked: 1,
+                ..World::CALM.faults
+            },
+            ..World::CALM
         },
         World {
             name: "a proxy that repeats a POST",

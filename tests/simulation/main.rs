@@ -38,6 +38,7 @@ mod random;
 mod run;
 mod sabotage;
 mod scenarios;
+mod stock;
 mod sweep;
 mod trace;
 mod users;

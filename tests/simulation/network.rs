@@ -276,12 +276,18 @@ impl Wire {
         };
         let answer = world.send(life, what, deadline, act, told).await;
         if let (Some(post), Ok(Ok(response))) = (post, &answer)
-            && response.status < 300
+            && tells_of_a_token(response)
         {
             world.state().posts[post].answered = Some((life.process, life.number));
         }
         answer
     }
+}
+
+/// Whether an answer to a POST tells which token it made; a page of a proxy does not.
+fn tells_of_a_token(response: &Response) -> bool {
+    let row: Option<Value> = serde_json::from_slice(&response.body).ok();
+    response.status < 300 && row.is_some_and(|row| row["id"].is_string())
 }
 
 impl World {

@@ -81,14 +81,6 @@ async fn live(world: &Arc<World>, chance: &mut Chance, lasts: Duration) {
         }
     }
     sleep(Duration::from_mins(20)).await;
-    for name in ["one", "two", "three"] {
-        // Its value was written back in the moment in which someone revoked its token.
-        if world.reason(name).as_deref() == Some("VerificationFailed") {
-            for secret in world.secrets_of(name) {
-                world.patch(Kind::Secret, &secret, no_value());
-            }
-        }
-    }
 }
 
 /// One deed of somebody.
@@ -102,7 +94,9 @@ fn act(world: &Arc<World>, chance: &mut Chance) {
         5 if world.is_settled(name) => world.patch(Kind::Secret, name, no_value()),
         6 if world.is_settled(name) => {
             world.revoke_in_the_console(name);
-            world.patch(Kind::Secret, name, no_value());
+            if chance.per_mille(500) {
+                world.patch(Kind::Secret, name, no_value());
+            }
         }
         7 if world.is_settled(name) => {
             let edit = edit(chance);

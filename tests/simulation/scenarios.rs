@@ -46,6 +46,7 @@ pub(crate) const ALL: &[Scenario] = scenarios![
     repair,
     the_value_is_recovered,
     a_token_is_replaced,
+    a_token_is_revoked_in_the_console,
     move_the_secret,
     the_account_breaks_and_heals,
     the_account_changes: |setup| setup.users_change = true,
@@ -53,6 +54,7 @@ pub(crate) const ALL: &[Scenario] = scenarios![
     the_platform_fails,
     two_leaders: |setup| setup.processes = 2,
     stale_reads: |setup| setup.lag = Duration::from_secs(40),
+    lists_that_lag_for_minutes,
     lists_that_lag: |setup| setup.platform.list_lag = Duration::from_secs(15),
     values_are_masked: |setup| setup.platform.mask_values = true,
     tokens_may_not_revoke_themselves: |setup| setup.platform.refuse_self_deletion = true,
@@ -130,6 +132,44 @@ async fn a_token_is_replaced(world: Arc<World>) {
     world.patch(Kind::Secret, "one", no_value());
     sleep(Duration::from_secs(2)).await;
     world.until_ready("one").await;
+}
+
+async fn a_token_is_revoked_in_the_console(world: Arc<World>) {
+    issue(world.clone()).await;
+    world.token("two");
+    world.until_ready("two").await;
+    sleep(Duration::from_mins(2)).await;
+    let (one, two) = (world.token_id("one"), world.token_id("two"));
+    world.revoke_in_the_console("one");
+    let revoked = world.elapsed();
+    let what = "a token is there that nobody has revoked";
+    world
+        .until(what, |world| world.token_id("one") != one)
+        .await;
+    world.until_ready("one").await;
+    // One list may fail.
+    if world.elapsed() > revoked + 2 * RESYNC + Duration::from_mins(1) {
+        world.violated("a token that was revoked in the console is replaced too late");
+    }
+    if world.token_id("two") != two {
+        world.violated("another token was replaced with it");
+    }
+}
+
+async fn lists_that_lag_for_minutes(world: Arc<World>) {
+    issue(world.clone()).await;
+    let before = world.token_id("one");
+    let lag = |lag| {
+        world
+            .platform
+            .with(|sandbox, _| sandbox.model.config.list_lag = lag);
+    };
+    lag(4 * RESYNC);
+    sleep(3 * RESYNC).await;
+    if world.token_id("one") != before || !world.is_ready("one") {
+        world.violated("a list that lags replaced a token, or took Ready from it");
+    }
+    lag(Duration::ZERO);
 }
 
 async fn move_the_secret(world: Arc<World>) {

@@ -174,19 +174,6 @@ impl World {
         reason.map(str::to_owned)
     }
 
-    /// The names of the Secrets that say that they are a PlatformToken's.
-    pub(crate) fn secrets_of(&self, name: &str) -> Vec<String> {
-        let store = self.store();
-        let of_token = |secret: &Value| {
-            let owner = secret["metadata"]["annotations"][names::OWNER].as_str();
-            owner.is_some_and(|owner| owner.split('/').nth(2) == Some(name))
-        };
-        let secrets = store
-            .all(Kind::Secret)
-            .filter(|(_, secret)| of_token(secret));
-        secrets.map(|(key, _)| key.name.clone()).collect()
-    }
-
     /// The name of the Secret that a PlatformToken wants.
     pub(crate) fn secret_of(&self, name: &str) -> String {
         let token = self.object(Kind::Token, name);

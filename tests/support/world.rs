@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::process::Output;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -16,7 +16,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
 use platform_token_operator::api::{PlatformAccount, PlatformToken, UserId};
 use platform_token_operator::clock::Clock;
-use platform_token_operator::sandbox::{self, Config, LiveToken, Shared};
+use platform_token_operator::sandbox::{self, Config, LiveToken, Route, Shared, Verb};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -25,6 +25,9 @@ use super::plane::{Plane, base_url, plane};
 
 /// How long anything may take to become true before a test fails.
 const DEADLINE: Duration = Duration::from_secs(100);
+
+/// How much older the first tokens of a platform are.
+const DAY: Duration = Duration::from_hours(24);
 
 /// Waits until `look` finds something.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
@@ -58,13 +61,18 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A namespace and a platform in the current dialect, without an account.
+    /// A namespace and a platform, without an account.
     pub(crate) async fn bare(config: Config) -> Self {
-        Self::on(plane(), config).await
+        Self::on(plane(), config, Duration::ZERO).await
+    }
+
+    /// The same, on a platform whose clock is so far behind: its tokens are as much older.
+    pub(crate) async fn behind(config: Config, behind: Duration) -> Self {
+        Self::on(plane(), config, behind).await
     }
 
     /// The same on another plane.
-    pub(crate) async fn on(plane: &'static Plane, config: Config) -> Self {
+    pub(crate) async fn on(plane: &'static Plane, config: Config, behind: Duration) -> Self {
         let listener = plane.take_platform();
         let base_url = base_url(&listener);
         listener.set_nonblocking(true).unwrap();
@@ -74,7 +82,14 @@ impl World {
             ..config
         };
         let user = config.accounts[0].user_id.clone();
-        let platform = Shared::new(config, Arc::new(move || clock.now().wall));
+        // The platform is older than the test: lists that lag do not lack its first tokens.
+        let founded = AtomicBool::new(false);
+        let now = move || {
+            let old = !founded.swap(true, Ordering::Relaxed);
+            let age = if old { DAY } else { Duration::ZERO };
+            clock.now().wall - behind - age
+        };
+        let platform = Shared::new(config, Arc::new(now));
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         tokio::spawn(sandbox::http::serve(
             listener,
@@ -329,6 +344,15 @@ impl World {
     /// How many POSTs took effect.
     pub(crate) fn minted(&self) -> u64 {
         self.platform.with(|sandbox, _| sandbox.model.minted())
+    }
+
+    /// How many calls of this kind came.
+    pub(crate) fn calls(&self, method: Verb, route: Route) -> u64 {
+        self.platform.with(|sandbox, _| {
+            let calls = sandbox.calls().iter();
+            let calls = calls.filter(|(call, _)| call.method == method && call.route == route);
+            calls.map(|(_, count)| count).sum()
+        })
     }
 
     /// The events about an object: type, reason, note.

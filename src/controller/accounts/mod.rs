@@ -28,7 +28,9 @@ use crate::api::{
     AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
     Reason, TokenHash, TokenId, UserId,
 };
-use crate::plan::{AccountFacts, Admission, Identity, Leftover, Proof, Trouble, report_account};
+use crate::plan::{
+    AccountFacts, Admission, Identity, Leftover, Missing, Proof, Trouble, report_account,
+};
 use crate::platform::{Client, Throttle};
 
 /// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
@@ -290,9 +292,15 @@ impl Accounts {
             .unwrap_or_default()
     }
 
+    /// What the last stock of an account lacked of one PlatformToken.
+    pub(super) fn missing(&self, key: &AccountKey, uid: Option<&str>) -> Option<Missing> {
+        let known = self.lock();
+        known.get(key)?.inventory.missing.get(uid?).cloned()
+    }
+
     /// Keeps what stocktaking remembers, and wakes whom it concerns.
     fn keep(&self, key: &AccountKey, inventory: Inventory) {
-        let concerns = !inventory.leftovers.is_empty();
+        let concerns = !inventory.leftovers.is_empty() || !inventory.missing.is_empty();
         if let Some(known) = self.lock().get_mut(key) {
             known.inventory = inventory;
         }

@@ -11,9 +11,9 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use serde_json::json;
 
-use super::{Account, Session};
+use super::{Account, Session, account_key};
 use crate::api::{
-    AccountStatus, Attempt, AttemptRef, Owner, PlatformToken, Reason, TokenId, names,
+    AccountKey, AccountStatus, Attempt, AttemptRef, Owner, PlatformToken, Reason, TokenId, names,
 };
 use crate::controller::Context;
 use crate::controller::kubernetes::{KubeError, call};
@@ -21,9 +21,10 @@ use crate::controller::report::publish;
 use crate::controller::secrets::token_of;
 use crate::controller::trouble::of_kubernetes;
 use crate::plan::{
-    Claims, Leftover, Listed, Note, Stock, Stocktaking, Trouble, Unclaimed, baseline, take_stock,
+    Claims, Leftover, Listing, Missing, Note, Shown, Stock, Stocktaking, Trouble, Unclaimed,
+    baseline, take_stock,
 };
-use crate::platform::Error;
+use crate::platform::{Error, Row};
 
 /// Objects to ask for at once.
 const PAGE: u32 = 500;
@@ -38,6 +39,8 @@ pub(super) struct Inventory {
     strangers: BTreeSet<TokenId>,
     /// What PlatformTokens have to look at, by their uid.
     pub(super) leftovers: BTreeMap<String, Vec<Leftover>>,
+    /// Tokens that may be gone, by the uid of their PlatformToken.
+    pub(super) missing: BTreeMap<String, Missing>,
 }
 
 impl Inventory {
@@ -87,16 +90,22 @@ impl Inventory {
     ) -> Result<Stock, Trouble> {
         session.throttle.background_permit().await?;
         let identity = &session.identity;
+        let (user, begun) = (identity.user_id.as_ref(), context.clock.now());
+        let keep = |row: Row| {
+            let is_theirs = user.is_some_and(|user| row.user_id != *user);
+            (!is_theirs).then(|| Shown::from(row).listed(&context.cluster))
+        };
         let rows = session
             .client
-            .list(identity.dialect, identity.user_id.as_ref(), None)
+            .list(identity.dialect, user, None, keep)
             .await
             // The account is not doubted for it: its proof would ask for the next stock at once.
             .map_err(|error| {
                 let doing = "taking stock of the account";
                 context.call_failed(Some(&session.throttle), doing, &error)
             })?;
-        let rows: Vec<Listed> = rows.into_iter().map(Listed::from).collect();
+        let listing = Listing::new(identity, begun, rows);
+        self.missing = missing(&account.key(), context, &listing);
         let exclusive = account.settings().exclusive;
         let claims = if exclusive {
             claims(context)
@@ -110,12 +119,10 @@ impl Inventory {
         let baseline = exclusive.then(|| {
             let user_id = identity.user_id.as_ref();
             let known = former.baseline(user_id).cloned();
-            known.unwrap_or_else(|| baseline(&rows, user_id, context.clock.now()))
+            known.unwrap_or_else(|| baseline(&listing, context.clock.now()))
         });
         let taking = Stocktaking {
-            rows: &rows,
-            base_url: &identity.base_url,
-            cluster: &context.cluster,
+            listing: &listing,
             claims: &claims,
             credentials: &context.accounts.credentials(),
             suspected: &former.unclaimed_token_ids,
@@ -135,6 +142,19 @@ impl Inventory {
         self.strangers.clone_from(&stock.strangers);
         Ok(stock)
     }
+}
+
+/// The tokens that PlatformTokens of an account name and its list lacks.
+fn missing(key: &AccountKey, context: &Context, listing: &Listing) -> BTreeMap<String, Missing> {
+    let tokens = context.tokens.state();
+    let readable = tokens.iter().filter_map(|token| token.0.as_ref().ok());
+    let found = readable
+        .filter(|token| account_key(token) == *key)
+        .filter_map(|token| {
+            let issued = token.status.as_ref()?.issued()?;
+            Some((token.uid()?, listing.missing(&issued)?))
+        });
+    found.collect()
 }
 
 async fn revoke<K: Account>(

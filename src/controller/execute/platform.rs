@@ -8,7 +8,7 @@ use crate::api::{Attempt, Credential, Dialect, Issued, Reason, TokenId, TokenVal
 use crate::controller::accounts::Session;
 use crate::controller::trouble::of_kubernetes;
 use crate::plan::{
-    Identity, Listed, Outcome, Recovery, RevokeWith, Snapshot, Trouble, claim, suspects,
+    Identity, Outcome, Recovery, RevokeWith, Shown, Snapshot, Trouble, claim, suspects,
 };
 use crate::platform::{Client, Denied, Error, Found};
 
@@ -33,7 +33,7 @@ impl Executor<'_> {
                     // Only now the platform has told the user.
                     self.context.accounts.doubt(&session.key);
                 }
-                Listed::from(row)
+                Shown::from(row)
                     .minted()
                     .map_or_else(|id| Outcome::MintedWithheld(vec![id]), Outcome::Minted)
             }
@@ -54,19 +54,22 @@ impl Executor<'_> {
             Err(outcome) => return outcome,
         };
         let user = session.identity.user_id.as_ref();
-        let tag = attempt.tag();
-        let tag = (attempt.dialect == Dialect::Current).then_some(tag.as_str());
-        let rows = match session.client.list(attempt.dialect, user, tag).await {
-            Ok(rows) => rows.into_iter().map(Listed::from).collect(),
-            Err(error) => {
-                let doing = "looking for the token of an open attempt";
-                return Outcome::Failed(self.platform_trouble(doing, &error));
-            }
+        let (client, dialect) = (&session.client, attempt.dialect);
+        let failed = |error| {
+            let doing = "looking for the token of an open attempt";
+            Outcome::Failed(self.platform_trouble(doing, &error))
         };
-        if attempt.dialect == Dialect::Current {
-            return claim(rows, attempt);
+        if dialect == Dialect::Current {
+            let keep = |row| Some(Shown::from(row));
+            let rows = client.list(dialect, user, Some(&attempt.tag()), keep).await;
+            return rows.map_or_else(failed, |rows| claim(rows, attempt));
         }
-        let ids = suspects(&rows, attempt, &self.context.named(), &s.credentials);
+        let keep = |row| Some(Shown::from(row).listed(&self.context.cluster));
+        let rows = match client.list(dialect, user, None, keep).await {
+            Ok(rows) => rows,
+            Err(error) => return failed(error),
+        };
+        let ids = suspects(rows, attempt, &self.context.named(), &s.credentials);
         match self.context.write_down(&session.key, &ids).await {
             Ok(()) => {
                 self.context.telemetry.unclaimed(ids.len());
@@ -115,12 +118,15 @@ impl Executor<'_> {
         match client.probe(dialect).await {
             Ok(()) => Outcome::Verified,
             Err(error @ (Error::Unauthorized(_) | Error::Forbidden(_))) => {
-                Outcome::Failed(Trouble::transient(
-                    Reason::VerificationFailed,
-                    format!(
-                        "{doing}: {error}; it is kept in its Secret and proven again with back-off"
-                    ),
-                ))
+                let text = format!(
+                    "{doing}: {error}; it is kept in its Secret and proven again with back-off"
+                );
+                let trouble = Trouble::transient(Reason::VerificationFailed, text);
+                if matches!(error, Error::Unauthorized(_)) {
+                    Outcome::ValueUnknown(trouble)
+                } else {
+                    Outcome::Failed(trouble)
+                }
             }
             Err(error) => Outcome::Failed(self.platform_trouble(&doing, &error)),
         }
@@ -155,7 +161,7 @@ impl Executor<'_> {
                     match found {
                         Ok(Found::Nothing) => return Outcome::NotListed,
                         Ok(Found::Row(row)) => {
-                            let row = Listed::from(*row);
+                            let row = Shown::from(*row);
                             let credential = row.has_value_of(&s.credentials);
                             if credential || !row.is_of(&s.token.owner, hash.as_ref()) {
                                 return Outcome::NotOurs;

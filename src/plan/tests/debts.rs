@@ -185,7 +185,7 @@ fn what_the_accounts_list_shows_beside_the_present_token_is_revoked_unless_an_at
 {
     let leftover = |text: &str, number| Leftover {
         token_id: id(text),
-        tags: attempt(number).tags(),
+        attempt: Some(attempt(number).at.id),
         base_url: "https://platform".into(),
         user_id: user(),
     };
@@ -235,7 +235,7 @@ fn what_the_accounts_list_shows_beside_the_present_token_is_revoked_unless_an_at
 fn what_was_revoked_once_is_not_revoked_again() {
     let twin = Leftover {
         token_id: id("twin"),
-        tags: attempt(1).tags(),
+        attempt: Some(attempt(1).at.id),
         base_url: "https://platform".into(),
         user_id: user(),
     };

@@ -476,3 +476,119 @@ fn a_secret_that_has_changed_is_proven_again() {
     let steps = story(&mut given.snapshot(at(0)), at(0), fair_outcome);
     assert_eq!(steps, ["verify", "Ready"]);
 }
+
+/// What the list that was begun at this second lacks.
+fn missing(text: &str, listed: u64) -> Missing {
+    Missing {
+        token_id: id(text),
+        listed: at(listed).elapsed,
+    }
+}
+
+/// A token that is Ready, and that the last list may lack.
+fn listed_without(missing: impl Into<Option<Missing>>) -> Given {
+    let memory = Memory {
+        missing: missing.into(),
+        ..Memory::default()
+    };
+    Given {
+        memory,
+        ..Given::issued(own_facts(own(1, "a")))
+    }
+}
+
+fn unknown() -> Outcome {
+    Outcome::ValueUnknown(Trouble::transient(Reason::VerificationFailed, "x"))
+}
+
+/// The platform does not know the value of the first token.
+fn revoked_elsewhere(step: &Step) -> Outcome {
+    match step {
+        Step::Verify { issued, .. } if issued.token_id == id("a") => unknown(),
+        step => fair_outcome(step),
+    }
+}
+
+#[test]
+fn a_token_that_a_complete_list_lacks_and_whose_value_is_unknown_is_minted_anew() {
+    let mut snapshot = listed_without(missing("a", 0)).snapshot(at(90));
+    let steps = story(&mut snapshot, at(90), revoked_elsewhere);
+    let anew = [
+        "verify", "permit", "open", "mint", "store", "verify", "Ready",
+    ];
+    assert_eq!(steps, anew, "and there is nothing to be revoked");
+    assert_eq!(snapshot.present().unwrap().token_id, id("new"));
+    let note = &snapshot.run.notes[0];
+    assert_eq!(note.reason, Reason::Replaced);
+    let says = "in place of id-a, which was revoked elsewhere";
+    assert!(note.text.contains(says), "{}", note.text);
+}
+
+#[test]
+fn neither_a_list_nor_a_refusal_alone_mints() {
+    let failed = || Outcome::Failed(Trouble::transient(Reason::Unreachable, "x"));
+    for (answer, expected) in [
+        (Outcome::Verified, ["verify", "Ready"]),
+        // No answer is no news.
+        (failed(), ["verify", "Ready"]),
+        (Outcome::Stale, ["verify", "Silent"]),
+    ] {
+        let what = format!("{answer:?}");
+        let mut snapshot = listed_without(missing("a", 0)).snapshot(at(90));
+        let mut answer = Some(answer);
+        let steps = story(&mut snapshot, at(90), |_| answer.take().unwrap());
+        assert_eq!(steps, expected, "{what}");
+    }
+    let mut unproven = listed_without(None);
+    unproven.status.conditions.clear();
+    let steps = steps(unproven, 90, revoked_elsewhere);
+    assert_eq!(steps, ["verify", "VerificationFailed"], "no list lacks it");
+}
+
+#[test]
+fn one_list_is_worth_one_try() {
+    for answer in [
+        || Outcome::Verified,
+        || Outcome::Failed(Trouble::transient(Reason::Unreachable, "x")),
+    ] {
+        let mut snapshot = listed_without(missing("a", 0)).snapshot(at(90));
+        story(&mut snapshot, at(90), |_| answer());
+        let mut again = listed_without(missing("a", 0)).snapshot(at(91));
+        again.memory.tried.clone_from(&snapshot.memory.tried);
+        assert_eq!(word(&plan(&again, at(91))), "Ready");
+        again.memory.missing = Some(missing("a", 600));
+        assert_eq!(word(&plan(&again, at(91))), "verify", "a later list");
+    }
+}
+
+#[test]
+fn a_list_of_another_account_or_without_another_token_wakes_nobody() {
+    let another = |identity: Identity| AccountFacts::Ready(identity);
+    for account in [
+        another(Identity {
+            user_id: UserId::parse("another").ok(),
+            ..identity()
+        }),
+        another(Identity {
+            user_id: None,
+            ..identity()
+        }),
+        another(Identity {
+            base_url: "https://another".into(),
+            ..identity()
+        }),
+        AccountFacts::Pending,
+        AccountFacts::Broken(Trouble::stalled(Reason::Unauthorized, "x")),
+    ] {
+        let unread = SecretFacts::Unread {
+            resource_version: Some("7".into()),
+        };
+        let given = Given {
+            account: account.clone(),
+            ..listed_without(missing("a", 0))
+        };
+        let given = given.secret("token", unread);
+        assert_eq!(given.next(at(90)), "Ready", "{account:?}");
+    }
+    assert_eq!(listed_without(missing("b", 0)).next(at(90)), "Ready");
+}

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn an_attempt_claims_only_rows_that_bear_all_its_tags() {
-    let shown = |rows: Vec<Listed>| format!("{:?}", claim(rows, &attempt(1)));
+    let shown = |rows: Vec<Shown>| format!("{:?}", claim(rows, &attempt(1)));
     assert_eq!(shown(vec![]), "NoneMinted");
     assert_eq!(
         shown(vec![row("stranger", 0), tagged("b", 2)]),
@@ -15,7 +15,7 @@ fn an_attempt_claims_only_rows_that_bear_all_its_tags() {
         row.tags.remove(missing);
         assert_eq!(shown(vec![row]), "NoneMinted", "without tag {missing}");
     }
-    let newer = Listed {
+    let newer = Shown {
         created_at: at(9).wall,
         ..masked(tagged("newer", 1))
     };
@@ -45,13 +45,10 @@ fn a_suspect_is_recent_unused_and_named_by_nobody() {
         row("old", 600),
         row("named", 1001),
         row("credential", 1001),
-        Listed {
-            used: true,
-            ..row("used", 1001)
-        },
+        used(row("used", 1001)),
     ];
     let credentials = BTreeSet::from([value("credential").hash()]);
-    let found = suspects(&rows, &opened, &ids(&["named"]), &credentials);
+    let found = suspects(listed(&rows), &opened, &ids(&["named"]), &credentials);
     assert_eq!(found, [id("suspect"), id("skewed")]);
 }
 
@@ -74,4 +71,17 @@ fn a_token_is_ours_if_its_tags_or_its_value_say_so() {
     ] {
         assert_eq!(row.is_of(&owner, hash), ours, "{row:?}");
     }
+}
+
+#[test]
+fn a_long_list_keeps_what_rules_compare_and_neither_values_nor_the_tags_of_others() {
+    let kept = used(tagged("a", 1)).listed("cluster");
+    let ours = Ours {
+        uid: Some(owner("token").uid),
+        attempt: Some(attempt(1).at.id),
+    };
+    assert_eq!((&kept.id, kept.hash), (&id("a"), Some(value("a").hash())));
+    assert_eq!((kept.ours, kept.used_at), (Some(ours), Some(at(0).wall)));
+    let theirs = masked(tagged("a", 1)).listed("another cluster");
+    assert_eq!((theirs.hash, theirs.ours), (None, None));
 }

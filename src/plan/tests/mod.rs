@@ -258,27 +258,39 @@ fn own_facts(own: OwnSecret) -> SecretFacts {
 }
 
 /// A token that somebody made, as the platform lists it.
-fn row(text: &str, created: u64) -> Listed {
-    Listed {
+fn row(text: &str, created: u64) -> Shown {
+    Shown {
         id: id(text),
         user_id: user(),
         value: Some(value(text)),
         tags: vec![],
         created_at: at(created).wall,
-        used: false,
+        used_at: None,
     }
 }
 
 /// One that an attempt of ours made.
-fn tagged(text: &str, number: u32) -> Listed {
-    Listed {
+fn tagged(text: &str, number: u32) -> Shown {
+    Shown {
         tags: attempt(number).tags(),
         ..row(text, 0)
     }
 }
 
-fn masked(row: Listed) -> Listed {
-    Listed { value: None, ..row }
+fn masked(row: Shown) -> Shown {
+    Shown { value: None, ..row }
+}
+
+/// One that somebody has used.
+fn used(row: Shown) -> Shown {
+    let used_at = Some(row.created_at);
+    Shown { used_at, ..row }
+}
+
+/// What is kept of a list.
+fn listed(rows: &[Shown]) -> Vec<Listed> {
+    let rows = rows.iter().cloned();
+    rows.map(|row| row.listed("cluster")).collect()
 }
 
 fn ids(texts: &[&str]) -> BTreeSet<TokenId> {

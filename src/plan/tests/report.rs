@@ -70,7 +70,7 @@ fn each_store_is_told_in_its_own_words_and_a_record_alone_is_not() {
         (
             Given::issued(SecretFacts::Absent),
             gone,
-            "Created platform token id-new in place of one whose value was lost",
+            "Created platform token id-new in place of id-a, whose value was lost,",
         ),
         (
             Given::issued(SecretFacts::Absent),

@@ -74,9 +74,12 @@ prop_compose! {
         attempt in any_attempt(),
         deleting in any::<bool>(),
         unheld in any::<bool>(),
+        missing in prop::option::of(1..4_u32),
     ) -> Given {
         let status = status.map(|n| ready(&issued(n, &format!("t{n}")))).unwrap_or_default();
-        let given = Given { account, status, attempt, deleting, unheld, ..Given::default() };
+        let missing = missing.map(|n| Missing { token_id: id(&format!("t{n}")), listed: Duration::ZERO });
+        let memory = Memory { missing, ..Memory::default() };
+        let given = Given { account, status, attempt, deleting, memory, unheld, ..Given::default() };
         let given = given.secret("token", wanted);
         match stray {
             Some(facts) => given.secret("stray", facts),
@@ -105,6 +108,9 @@ fn outcome(step: &Step, die: u8) -> Outcome {
         (Step::FindMinted(_), 1) => Outcome::MintedWithheld(vec![id("masked")]),
         (Step::Look, 1) => Outcome::TokenGone,
         (Step::FindMinted(_), 2) => Outcome::Suspects(vec![id("suspect")]),
+        (Step::Verify { .. }, 0) => {
+            Outcome::ValueUnknown(Trouble::transient(Reason::VerificationFailed, "x"))
+        }
         (Step::Recover(_), 0) => Outcome::Recovered(Recovery::Gone),
         (Step::Recover(_), 1) => Outcome::Recovered(Recovery::Withheld),
         (
@@ -135,6 +141,7 @@ proptest! {
     fn every_run_comes_to_rest(given in any_snapshot(), dice in prop::collection::vec(any::<u8>(), MAX_STEPS)) {
         let mut snapshot = given.snapshot(at(0));
         let (mut posts, mut opened) = (0, 0);
+        let mut unknown = BTreeSet::new();
         for die in dice {
             let step = match plan(&snapshot, at(0)) {
                 Next::Settled(settled) => {
@@ -149,6 +156,13 @@ proptest! {
                     let present = snapshot.present().map_or(0, |issued| issued.attempt.number);
                     prop_assert!(attempt.at.number > present, "attempts are numbered upwards");
                     prop_assert!(!snapshot.token.deleting, "nothing is opened for what is being deleted");
+                    if let (SecretFacts::Own(own), Some(present), None) = (snapshot.wanted(), snapshot.present(), snapshot.open_attempt())
+                        && own.whole && own.issued.as_ref() == Some(&present)
+                    {
+                        let missing = snapshot.memory.missing.as_ref().map(|missing| &missing.token_id);
+                        prop_assert!(missing == Some(&present.token_id), "a list lacks what is minted anew");
+                        prop_assert!(unknown.contains(&present.token_id), "and its value is unknown");
+                    }
                 }
                 Step::Mint(_) => {
                     posts += 1;
@@ -164,6 +178,9 @@ proptest! {
                 _ => {}
             }
             let outcome = outcome(&step, die);
+            if let (Step::Verify { issued, .. }, Outcome::ValueUnknown(_)) = (&step, &outcome) {
+                unknown.insert(issued.token_id.clone());
+            }
             snapshot.fold(step, outcome, at(0));
         }
         prop_assert!(false, "no rest after {} steps", MAX_STEPS);

@@ -3,12 +3,24 @@
 use super::*;
 use crate::api::{AccountStatus, Baseline, TokenCounts, cluster_tag};
 
-fn taken(rows: &[Listed], claims: &Claims, baseline: Option<&Baseline>, now: u64) -> Stock {
+/// A complete list of the account, begun at second 1000.
+fn listing(rows: &[Shown]) -> Listing {
+    Listing::new(&identity(), at(1000), listed(rows))
+}
+
+/// The baseline of an account that has these tokens.
+fn baseline_of(user: Option<&UserId>, rows: &[Shown], now: u64) -> Baseline {
+    let identity = Identity {
+        user_id: user.cloned(),
+        ..identity()
+    };
+    baseline(&Listing::new(&identity, at(now), listed(rows)), at(now))
+}
+
+fn taken(rows: &[Shown], claims: &Claims, baseline: Option<&Baseline>, now: u64) -> Stock {
     let credentials = BTreeSet::from([value("credential").hash()]);
     let taking = Stocktaking {
-        rows,
-        base_url: "https://platform",
-        cluster: "cluster",
+        listing: &listing(rows),
         claims,
         credentials: &credentials,
         suspected: &[id("suspect"), id("used-suspect")],
@@ -19,8 +31,7 @@ fn taken(rows: &[Listed], claims: &Claims, baseline: Option<&Baseline>, now: u64
 
 #[test]
 fn stock_counts_what_is_ours_and_what_nothing_names() {
-    let used = |row| Listed { used: true, ..row };
-    let other_cluster = Listed {
+    let other_cluster = Shown {
         tags: vec![cluster_tag("another")],
         ..row("other-cluster", 0)
     };
@@ -34,7 +45,7 @@ fn stock_counts_what_is_ours_and_what_nothing_names() {
         row("suspect", 1000),
         used(row("used-suspect", 0)),
         other_cluster,
-        Listed {
+        Shown {
             created_at: at(1000).wall,
             ..tagged("young", 1)
         },
@@ -62,16 +73,13 @@ fn stock_counts_what_is_ours_and_what_nothing_names() {
 #[test]
 fn on_an_exclusive_account_what_is_newer_than_the_baseline_is_ours_until_someone_uses_it() {
     let before = [row("old", 5), row("same-time", 10)];
-    let baseline = baseline(&before, Some(&user()), at(7));
+    let baseline = baseline_of(Some(&user()), &before, 7);
     assert_eq!(
         (baseline.created_at, &baseline.ids),
         (at(10).wall, &ids(&["same-time"]))
     );
     let claims = Claims::default();
-    let used = Listed {
-        used: true,
-        ..row("used", 20)
-    };
+    let used = used(row("used", 20));
     let rows = [&before[..], &[row("lost", 10), row("credential", 20)]].concat();
     let stock = taken(&rows, &claims, Some(&baseline), 1000);
     assert_eq!(stock.unclaimed, ids(&["lost"]));
@@ -89,7 +97,7 @@ fn unclaimed_tokens_are_revoked_at_the_second_pass_unless_an_attempt_is_open_or_
     let stock = |strangers: &[&str]| Stock {
         revocable: ids(&["lost"]),
         strangers: ids(strangers),
-        baseline: Some(baseline(&[], None, at(0))),
+        baseline: Some(baseline_of(None, &[], 0)),
         ..Stock::default()
     };
     let mut unclaimed = Unclaimed::default();
@@ -249,11 +257,11 @@ fn a_token_that_was_revoked_is_counted_no_more() {
 #[test]
 fn a_token_of_two_minutes_is_settled_and_a_younger_one_may_be_stored_yet() {
     let rows = [
-        Listed {
+        Shown {
             created_at: at(880).wall,
             ..tagged("settled", 1)
         },
-        Listed {
+        Shown {
             created_at: at(881).wall,
             ..tagged("young", 1)
         },
@@ -264,8 +272,7 @@ fn a_token_of_two_minutes_is_settled_and_a_younger_one_may_be_stored_yet() {
 
 #[test]
 fn a_token_that_somebody_uses_or_that_is_older_than_the_baseline_is_never_revoked() {
-    let baseline = baseline(&[], Some(&user()), at(10));
-    let used = |row| Listed { used: true, ..row };
+    let baseline = baseline_of(Some(&user()), &[], 10);
     let rows = [
         row("old", 9),
         used(row("used-old", 9)),
@@ -286,7 +293,7 @@ fn a_token_that_somebody_uses_or_that_is_older_than_the_baseline_is_never_revoke
 
 #[test]
 fn a_status_shows_the_last_stock_and_the_baselines_of_every_user_while_it_is_exclusive() {
-    let of = |user: &str| baseline(&[], UserId::parse(user).ok().as_ref(), at(0));
+    let of = |user: &str| baseline_of(UserId::parse(user).ok().as_ref(), &[], 0);
     let stock = |user: &str| Stock {
         baseline: Some(of(user)),
         counts: TokenCounts {
@@ -312,4 +319,36 @@ fn a_status_shows_the_last_stock_and_the_baselines_of_every_user_while_it_is_exc
     assert_eq!(status.tokens, Some(stock("one").counts));
     status.count(&Stock::default());
     assert_eq!(status.baselines, [], "it is shared now");
+}
+
+#[test]
+fn a_complete_list_says_that_a_token_may_be_gone_if_it_is_of_this_account_and_a_minute_old() {
+    let missing = Some(Missing {
+        token_id: id("a"),
+        listed: at(1000).elapsed,
+    });
+    let there = [row("a", 0)];
+    let of = |issued_at: u64| Issued {
+        issued_at: at(issued_at).wall,
+        ..issued(1, "a")
+    };
+    let user_id = UserId::parse("another").unwrap();
+    let base_url = "https://another".to_owned();
+    for (rows, issued, expected) in [
+        (&there[..0], of(0), missing.clone()),
+        (&there[..], of(0), None),
+        (&there[..0], of(940), missing),
+        (&there[..0], of(941), None),
+        (&there[..0], of(2000), None),
+        (&there[..0], Issued { user_id, ..of(0) }, None),
+        (&there[..0], Issued { base_url, ..of(0) }, None),
+    ] {
+        assert_eq!(listing(rows).missing(&issued), expected, "{issued:?}");
+    }
+    let unknown = Identity {
+        user_id: None,
+        ..identity()
+    };
+    let listing = Listing::new(&unknown, at(1000), vec![]);
+    assert_eq!(listing.missing(&of(0)), None, "a user who is not known");
 }
