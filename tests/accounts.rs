@@ -1,18 +1,10 @@
 //! An account says exactly what is wrong, on itself and on its tokens, and heals by itself.
 
-use k8s_openapi::api::core::v1::Secret;
-use platform_token_operator::api::{Credential, Dialect, PlatformAccount, PlatformToken};
+use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken};
 use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Shape, Verb, When};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{World, eventually};
-
-/// A credentials Secret with this content.
-async fn credentials(world: &World, data: Value) {
-    world
-        .create::<Secret>(json!({ "metadata": { "name": "credentials" }, "data": data }))
-        .await;
-}
 
 fn answer_me(status: u16, body: Shape) -> Rule {
     let fault = Fault::Status {
@@ -43,61 +35,6 @@ async fn an_account_tells_who_it_is() {
         assert_eq!(status.user_id.unwrap(), world.user);
         assert_eq!(status.dialect, Some(dialect));
         assert_eq!(status.username.is_some(), dialect == Dialect::Current);
-    }
-}
-
-#[tokio::test]
-async fn a_broken_credential_is_named_and_heals_when_its_secret_changes() {
-    let stranger = "platform-v1-0000000000000000000000000000000000000000000000000000000000000000";
-    let encoded = |text: &str| k8s_openapi::ByteString(text.as_bytes().to_vec());
-    for (data, reason, says) in [
-        (None, "CredentialsMissing", "there is no Secret credentials"),
-        (
-            Some(json!({ "other": encoded("x") })),
-            "CredentialsKeyMissing",
-            "it has: other",
-        ),
-        (
-            Some(json!({ "ACEDATACLOUD_PLATFORM_TOKEN": encoded(" \n") })),
-            "CredentialsInvalid",
-            "is empty",
-        ),
-        (
-            Some(json!({ "ACEDATACLOUD_PLATFORM_TOKEN": encoded("a\u{1}b") })),
-            "CredentialsInvalid",
-            "printable",
-        ),
-        (
-            Some(json!({ "ACEDATACLOUD_PLATFORM_TOKEN": encoded(stranger) })),
-            "Unauthorized",
-            "401",
-        ),
-    ] {
-        let world = World::bare(Config::default()).await;
-        let exists = data.is_some();
-        if let Some(data) = data {
-            credentials(&world, data).await;
-        }
-        world.account("main", json!({})).await;
-        world.token("waiting", json!({})).await;
-        let message = world.until_account("main", reason).await;
-        assert!(message.contains(says), "{reason}: {message}");
-        let message = world.until_trouble("waiting", reason).await;
-        assert!(
-            message.contains(says) && message.contains("main"),
-            "{reason}: {message}"
-        );
-
-        let good = json!({ "stringData": { "ACEDATACLOUD_PLATFORM_TOKEN": format!("{}\n", world.admin_credential()) } });
-        if exists {
-            world.patch::<Secret>("credentials", good).await;
-        } else {
-            world
-                .credentials("credentials", &world.admin_credential())
-                .await;
-        }
-        world.until_ready("waiting").await;
-        assert_eq!(world.minted(), 1, "{reason}");
     }
 }
 
@@ -174,34 +111,6 @@ async fn a_platform_that_is_not_allowed_never_sees_the_credential() {
         () = std::future::ready(()) => true,
     };
     assert!(nobody_called);
-}
-
-#[tokio::test]
-async fn tokens_keep_serving_while_their_account_is_broken() {
-    let world = World::new().await;
-    world.ready_token("serving").await;
-    world
-        .patch::<Secret>(
-            "credentials",
-            json!({ "stringData": { "ACEDATACLOUD_PLATFORM_TOKEN": "platform-x" } }),
-        )
-        .await;
-    world.until_account("main", "Unauthorized").await;
-    let token = world.api::<PlatformToken>().get("serving").await.unwrap();
-    assert!(crate::support::is_ready(&token));
-}
-
-#[tokio::test]
-async fn a_user_token_works_with_a_warning() {
-    let user_token = "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl";
-    let mut config = Config::default();
-    config.accounts[0].user_token = Some(Credential::parse(user_token).unwrap());
-    let world = World::bare(config).await;
-    world.credentials("credentials", user_token).await;
-    world.account("main", json!({})).await;
-    let message = world.until_account("main", "Proven").await;
-    assert!(message.contains("a user token expires"), "{message}");
-    world.ready_token("made").await;
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod bad_input;
 mod check;
 mod cli;
 mod client;
+mod credentials;
 mod deletion;
 mod deploy;
 mod docs;

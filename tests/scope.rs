@@ -1,5 +1,7 @@
 //! The install that serves some namespaces alone: on a control plane of its own, under exactly its Roles.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::{Api, ResourceExt};

@@ -1,6 +1,7 @@
 //! Wakes accounts when their credentials Secret changes: one metadata watch for each such Secret, by name.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, pin_mut};
@@ -10,8 +11,12 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::timeout;
 
 use super::Operator;
+
+/// How often a watch that hears nothing looks whether any account uses its Secret still.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Watches every Secret that is asked for, each until no account uses it any more.
 pub(super) async fn watch_all(operator: &Operator, mut asked: UnboundedReceiver<(String, String)>) {
@@ -24,8 +29,13 @@ pub(super) async fn watch_all(operator: &Operator, mut asked: UnboundedReceiver<
                 Some(_) => {}
                 None => return,
             },
+            // Who asked while it ended was not heard.
             Some(ended) = watches.next() => {
-                names.remove(&ended);
+                if operator.uses_credentials(&ended.0, &ended.1) {
+                    watches.push(watch(operator, ended));
+                } else {
+                    names.remove(&ended);
+                }
             }
         }
     }
@@ -39,7 +49,12 @@ async fn watch(operator: &Operator, secret: (String, String)) -> (String, String
     let scope = Config::default().fields(&format!("metadata.name={name}"));
     let events = watcher(api, scope).default_backoff();
     pin_mut!(events);
-    while let Some(event) = events.next().await {
+    loop {
+        let event = match timeout(LOOK_AGAIN, events.next()).await {
+            Ok(Some(event)) => event,
+            Err(_) if operator.uses_credentials(namespace, name) => continue,
+            Ok(None) | Err(_) => break,
+        };
         let version = match event {
             Ok(Event::Apply(secret) | Event::InitApply(secret)) => secret.metadata.resource_version,
             Ok(Event::Delete(_)) => None,
@@ -49,9 +64,110 @@ async fn watch(operator: &Operator, secret: (String, String)) -> (String, String
                 continue;
             }
         };
-        if !operator.credentials_changed(namespace, name, version.as_ref()) {
-            break;
-        }
+        operator.credentials_changed(namespace, name, version.as_ref());
     }
     secret
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use axum::body::Body;
+    use bytes::Bytes;
+    use futures::stream;
+    use kube::core::DeserializeGuard;
+    use serde_json::json;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::api::{AttemptId, PlatformAccount};
+    use crate::clock::Clock;
+    use crate::controller::{Platforms, Served, Settings};
+    use crate::platform::Transport;
+
+    /// A watch that is open.
+    struct Open(Arc<AtomicUsize>);
+
+    impl Drop for Open {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// An API server without Secrets, on which nothing happens; how many watches are open.
+    fn quiet_server() -> (kube::Client, Arc<AtomicUsize>) {
+        let open = Arc::new(AtomicUsize::new(0));
+        let count = open.clone();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let count = count.clone();
+            async move {
+                let query = request.uri().query().unwrap_or_default().to_owned();
+                assert!(query.contains("metadata.name%3Dcredentials"), "{query}");
+                let body = if query.contains("watch=true") {
+                    count.fetch_add(1, Relaxed);
+                    let open = Open(count);
+                    Body::from_stream(stream::once(async move {
+                        let _open = open;
+                        std::future::pending::<Result<Bytes, std::io::Error>>().await
+                    }))
+                } else {
+                    let list = json!({
+                        "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                        "metadata": { "resourceVersion": "1" }, "items": [],
+                    });
+                    Body::from(list.to_string())
+                };
+                Ok::<_, std::io::Error>(http::Response::new(body))
+            }
+        });
+        (kube::Client::new(service, "default"), open)
+    }
+
+    fn account() -> DeserializeGuard<PlatformAccount> {
+        let account = json!({
+            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformAccount",
+            "metadata": { "namespace": "ns", "name": "main" },
+            "spec": { "credentialsSecretRef": { "name": "credentials" } },
+        });
+        serde_json::from_value(account).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_ends_when_no_account_uses_its_secret_and_begins_again_with_the_next() {
+        let (client, open) = quiet_server();
+        let settings = Settings {
+            platforms: Platforms::new([], |_| -> Arc<dyn Transport> { unreachable!() }),
+            instance: "test".into(),
+            clock: Clock::system(),
+            served: Served::Everywhere,
+            fresh: Box::new(AttemptId::fresh),
+        };
+        let (operator, mut caches, _wakes) =
+            Operator::new(client, "cluster".into(), settings, Arc::default());
+        let (ask, asked) = unbounded_channel();
+        let story = async {
+            for _ in 0..2 {
+                caches
+                    .namespaced
+                    .apply_watcher_event(&Event::Apply(account()));
+                for _ in 0..2 {
+                    ask.send(("ns".into(), "credentials".into())).unwrap();
+                    sleep(3 * LOOK_AGAIN).await;
+                    assert_eq!(open.load(Relaxed), 1, "one watch for each Secret");
+                }
+                caches
+                    .namespaced
+                    .apply_watcher_event(&Event::Delete(account()));
+                sleep(2 * LOOK_AGAIN).await;
+                assert_eq!(open.load(Relaxed), 0, "nobody uses it");
+            }
+        };
+        tokio::select! {
+            () = watch_all(&operator, asked) => unreachable!(),
+            () = story => {}
+        }
+    }
 }

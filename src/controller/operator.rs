@@ -169,17 +169,21 @@ impl Operator {
         self.tokens_that(|token| token.meta().namespace.as_ref() == Some(&namespace))
     }
 
-    /// A credentials Secret has this resourceVersion now, or is gone; whether any account uses it still.
-    #[must_use]
+    /// A credentials Secret has this resourceVersion now, or is gone.
     pub fn credentials_changed(
         &self,
         namespace: &str,
         name: &str,
         resource_version: Option<&String>,
-    ) -> bool {
-        self.context
-            .accounts
-            .credentials_changed(namespace, name, resource_version)
+    ) {
+        let accounts = &self.context.accounts;
+        accounts.credentials_changed(namespace, name, resource_version);
+    }
+
+    /// Whether any account uses a credentials Secret; its watch may end otherwise.
+    #[must_use]
+    pub fn uses_credentials(&self, namespace: &str, name: &str) -> bool {
+        self.context.accounts.use_credentials(namespace, name)
     }
 
     /// The PlatformTokens of one account.

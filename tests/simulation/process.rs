@@ -305,10 +305,9 @@ impl Process {
             Event::Init | Event::InitDone => return,
         };
         let (namespace, name) = secret;
-        if !self
-            .operator
-            .credentials_changed(namespace, name, version.as_ref())
-        {
+        let operator = &self.operator;
+        operator.credentials_changed(namespace, name, version.as_ref());
+        if !operator.uses_credentials(namespace, name) {
             self.credentials.remove(secret);
         }
     }

@@ -20,7 +20,7 @@ use self::kind::CredentialsKey;
 pub(super) use self::kind::{Account, account_key};
 use self::prove::{Proven, prove};
 use self::stock::Inventory;
-use super::kubernetes::KubeError;
+use super::kubernetes::{KubeError, version};
 use super::namespaces::NamespaceIndex;
 use super::report::{publish_if_new, report_unreadable, write_status};
 use super::{Context, Served};
@@ -72,11 +72,32 @@ struct Known {
     proven: Proven,
     /// The last session that it had.
     last: Option<Arc<Session>>,
+    /// What has become of the credentials Secret since it was read.
+    changed: Option<Change>,
     /// Proofs that failed, in a row.
     failures: u32,
     /// Answers in the documented dialect, in a row, after one in the current.
     odd: u32,
     inventory: Inventory,
+}
+
+/// What the watch tells of a Secret.
+#[derive(Clone)]
+enum Change {
+    /// It has another resourceVersion.
+    Edited(String),
+    /// It is gone.
+    Gone,
+}
+
+impl Change {
+    /// Whether whoever read this state of the Secret, if it was there, has not seen it.
+    fn is_news(&self, read: Option<&String>) -> bool {
+        match self {
+            Self::Edited(now) => version(Some(now)) > version(read),
+            Self::Gone => read.is_some(),
+        }
+    }
 }
 
 /// One state of one account's spec.
@@ -109,8 +130,11 @@ impl Accounts {
             Err(trouble) => return broken(known, trouble),
         };
         let proven = known.filter(|known| known.of == revision);
+        let taken_back = known.is_some_and(|known| known.changed.is_some());
         match proven.map(|known| &known.proven.session) {
             None => (AccountFacts::Pending, None),
+            // Nothing is done with a credential that was taken back, nor with one that is not proven.
+            Some(Ok(_)) if taken_back => (AccountFacts::Pending, None),
             Some(Ok(session)) => {
                 let identity = session.identity.clone();
                 (AccountFacts::Ready(identity), Some(session.clone()))
@@ -171,6 +195,7 @@ impl Accounts {
         let mut sessions: Vec<_> = known
             .iter()
             .filter(current)
+            .filter(|(_, known)| known.changed.is_none())
             .filter_map(|(_, known)| known.proven.session.as_ref().ok())
             .filter(|session| session.identity.base_url == base_url)
             .filter(|session| session.identity.user_id.as_ref() == Some(user_id))
@@ -190,14 +215,7 @@ impl Accounts {
 
     /// Whether its account is still as this session knows it.
     pub(super) fn is_current(&self, session: &Session) -> bool {
-        let known = self.lock();
-        let current = known.get(&session.key).and_then(|known| {
-            let had = known.last.as_ref();
-            match &known.proven.session {
-                Ok(session) => Some(session),
-                Err(trouble) => had.filter(|_| is_gone(trouble)),
-            }
-        });
+        let (_, current) = self.look_up(&session.key);
         current.is_some_and(|current| current.identity == session.identity)
     }
 
@@ -206,13 +224,38 @@ impl Accounts {
         let _ = self.wake_account.send(key.clone());
     }
 
-    /// A credentials Secret changed: wakes the accounts that used another state of it. Whether any account uses it.
+    /// A credentials Secret changed: the accounts that used another state of it are proven anew, and not used until then.
     pub(super) fn credentials_changed(
         &self,
         namespace: &str,
         name: &str,
         resource_version: Option<&String>,
-    ) -> bool {
+    ) {
+        for key in self.users_of(namespace, name) {
+            let mut known = self.lock();
+            let Some(known) = known.get_mut(&key) else {
+                continue;
+            };
+            let change = resource_version.cloned();
+            let change = change.map_or(Change::Gone, Change::Edited);
+            let is_news = change.is_news(known.proven.secret.as_ref());
+            let former = std::mem::replace(&mut known.changed, is_news.then_some(change));
+            if is_news {
+                self.doubt(&key);
+            } else if former.is_some() {
+                // It was read before the watch told of it.
+                let _ = self.wake_tokens.send(key);
+            }
+        }
+    }
+
+    /// Whether any account uses this credentials Secret.
+    pub(super) fn use_credentials(&self, namespace: &str, name: &str) -> bool {
+        !self.users_of(namespace, name).is_empty()
+    }
+
+    /// The accounts that use a credentials Secret.
+    fn users_of(&self, namespace: &str, name: &str) -> Vec<AccountKey> {
         fn users<K: Account>(
             store: &Store<DeserializeGuard<K>>,
             namespace: &str,
@@ -231,16 +274,7 @@ impl Accounts {
         let mut concerned = users(&self.namespaced, namespace, name);
         concerned.extend(users(&self.cluster, namespace, name));
         concerned.sort();
-        for key in &concerned {
-            let proven_with = self
-                .lock()
-                .get(key)
-                .and_then(|known| known.proven.secret.clone());
-            if proven_with.as_ref() != resource_version {
-                self.doubt(key);
-            }
-        }
-        !concerned.is_empty()
+        concerned
     }
 
     /// Which state of which account the caches have.
@@ -451,9 +485,14 @@ fn remember<K: Account>(
     let of = (account.uid(), account.meta().generation);
     let mut known = accounts.lock();
     let former = known.remove(&key);
-    let same = former
-        .as_ref()
-        .is_some_and(|former| former.of == of && former.proven.facts() == proven.facts());
+    let same = former.as_ref().is_some_and(|former| {
+        let unchanged = former.changed.is_none();
+        unchanged && former.of == of && former.proven.facts() == proven.facts()
+    });
+    // What the watch told while the Secret was read may be newer. Another spec may name another Secret.
+    let told = former.as_ref().filter(|former| former.of == of);
+    let changed = told.and_then(|former| former.changed.clone());
+    let changed = changed.filter(|change| change.is_news(proven.secret.as_ref()));
     let (mut failures, mut odd) = former
         .as_ref()
         .map_or((0, 0), |former| (former.failures, former.odd));
@@ -480,6 +519,7 @@ fn remember<K: Account>(
             of,
             proven,
             last,
+            changed,
             failures,
             odd,
             inventory,
