@@ -50,7 +50,7 @@ EOF
     world_install >"$world_dir/logs/install.log" 2>&1 || world_failed 'installing did not work' install
     world_operator_kubeconfig "$(json_field server "$plane")" "$(json_field ca "$plane")"
     KUBECONFIG=$world_dir/operator.kubeconfig world_spawn operator \
-        "$operator" run --allow-base-url "$platform_url" --listen 127.0.0.1:0 --leader-election=false --until-stdin-closes
+        "$operator" run --allow-base-url "$platform_url" --listen 127.0.0.1:0 --until-stdin-closes
 }
 
 # world_end: ends everything and waits until it is gone. Safe to call at any point, and twice.

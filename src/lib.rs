@@ -13,6 +13,7 @@
 //! | [`api`] | the kinds, the names, the records that survive a crash | I/O |
 //! | [`plan`] | every rule of a token's life, as pure functions: a snapshot in, one step out | clients, clocks |
 //! | [`platform`] | the platform's API in both dialects, what failures mean, the throttle | Kubernetes |
+//! | [`lease`] | who leads, as a pure candidate for a lease | clients, clocks |
 //! | [`controller`] | the shell: observe, then plan, execute and fold until settled, then report | decisions |
 //! | [`sandbox`] | the fake platform: a pure model, a fault script, two fronts | the operator |
 //! | [`check`] | looks at an installation and says what is amiss | writes |
@@ -34,6 +35,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod controller;
+pub mod lease;
 pub mod plan;
 pub mod platform;
 pub mod sandbox;

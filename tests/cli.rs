@@ -77,6 +77,8 @@ fn help_names_every_flag_and_its_variable() {
             "--leader-election",
             "PLATFORM_TOKEN_OPERATOR_LEADER_ELECTION",
         ),
+        ("--lease-name", "PLATFORM_TOKEN_OPERATOR_LEASE_NAME"),
+        ("--namespace", "PLATFORM_TOKEN_OPERATOR_NAMESPACE"),
         ("--log", "PLATFORM_TOKEN_OPERATOR_LOG"),
         ("--log-format", "PLATFORM_TOKEN_OPERATOR_LOG_FORMAT"),
         ("--until-stdin-closes", ""),
@@ -196,15 +198,7 @@ fn the_printed_crds_are_the_files_and_name_the_kinds() {
 fn what_cannot_be_run_is_refused_with_what_to_write() {
     for (arguments, says) in [
         (
-            &["run", "--leader-election"][..],
-            "leader election is not built yet: run one replica with --leader-election=false",
-        ),
-        (
-            &["run", "--leader-election=true"],
-            "--leader-election=false",
-        ),
-        (
-            &["run", "--leader-election=perhaps"],
+            &["run", "--leader-election=perhaps"][..],
             "possible values: true, false",
         ),
         (
@@ -255,9 +249,6 @@ fn what_cannot_be_run_is_refused_with_what_to_write() {
         let said = refusal(&mut command(arguments));
         assert!(said.contains(says), "{arguments:?} says: {said}");
     }
-    let variable = "PLATFORM_TOKEN_OPERATOR_LEADER_ELECTION";
-    let said = refusal(command(&["run"]).env(variable, "true"));
-    assert!(said.contains("--leader-election=false"), "{said}");
     // An empty list is no list of all namespaces.
     let variable = "PLATFORM_TOKEN_OPERATOR_WATCH_NAMESPACE";
     let said = refusal(command(&["run"]).env(variable, ""));

@@ -22,8 +22,8 @@ async fn everything_in_deploy_and_crds_applies() {
         .kubectl(&["get", "deployment", namespace, "-n", namespace, "-o=json"])
         .await;
     let deployment: serde_json::Value = serde_json::from_str(&deployment).unwrap();
-    assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
-    assert_eq!(deployment["spec"]["replicas"], 1);
+    assert_eq!(deployment["spec"]["strategy"]["type"], "RollingUpdate");
+    assert_eq!(deployment["spec"]["replicas"], 2);
 }
 
 #[tokio::test]
@@ -101,6 +101,23 @@ async fn the_role_grants_what_is_needed_and_no_more() {
         let output = world.try_kubectl(&question, "").await;
         let said = String::from_utf8(output.stdout).unwrap();
         assert_eq!(said.trim() == "yes", allowed, "{verb} {resource}: {said}");
+    }
+    let own = "platform-token-operator";
+    for (verb, lease, namespace, allowed) in [
+        ("get", format!("leases/{own}"), own, true),
+        ("update", format!("leases/{own}"), own, true),
+        ("create", "leases".into(), own, true),
+        ("patch", format!("leases/{own}"), own, false),
+        ("delete", format!("leases/{own}"), own, false),
+        ("update", "leases/another".into(), own, false),
+        ("list", "leases".into(), own, false),
+        ("update", format!("leases/{own}"), "kube-system", false),
+        ("create", "leases".into(), "default", false),
+    ] {
+        let question = ["auth", "can-i", verb, &lease, account, "-n", namespace];
+        let output = world.try_kubectl(&question, "").await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.trim() == "yes", allowed, "{verb} {lease} {namespace}");
     }
 }
 

@@ -25,6 +25,7 @@ mod elsewhere;
 mod fidelity;
 mod issuance;
 mod kinds;
+mod leadership;
 mod repair;
 mod scope;
 mod secrecy;

@@ -24,7 +24,12 @@ impl Operator {
         let log = world.plane.dir.join("operator.log");
         let process = Process::start(
             Command::new(PROGRAM)
-                .args(["run", "--listen=127.0.0.1:0", "--until-stdin-closes"])
+                .args([
+                    "run",
+                    "--listen=127.0.0.1:0",
+                    "--leader-election=false",
+                    "--until-stdin-closes",
+                ])
                 .args(["--allow-base-url", &world.platform.base_url])
                 .env("KUBECONFIG", &world.plane.operator_kubeconfig)
                 .stderr(File::create(&log)?),

@@ -15,13 +15,15 @@ pub use report::{Report, json, text};
 
 use kube::Client;
 
+use crate::lease::Place;
+
 /// What an operator would work on.
 #[derive(Debug, Clone)]
 pub struct Scope {
     /// The namespaces whose PlatformTokens it would serve; none: all.
     pub namespaces: Option<Vec<String>>,
-    /// Its own namespace, if it elects a leader there.
-    pub lease_namespace: Option<String>,
+    /// The Lease by which it elects a leader, if it does.
+    pub lease: Option<Place>,
 }
 
 /// One thing that was looked at.

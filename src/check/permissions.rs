@@ -10,6 +10,7 @@ use kube::api::{Api, PostParams};
 use super::{Finding, Scope, Topic};
 use crate::api::names;
 use crate::controller::{KubeError, call};
+use crate::lease::Place;
 
 /// How many questions are asked at once.
 const AT_ONCE: usize = 8;
@@ -23,6 +24,8 @@ pub struct Permission {
     pub group: &'static str,
     /// Plural of the kind, with its subresource: `platformtokens/status`.
     pub resource: &'static str,
+    /// The one object; none: any.
+    pub name: Option<String>,
     /// What is done.
     pub verb: &'static str,
 }
@@ -59,12 +62,9 @@ const SERVED: [Rule; 2] = [
     ("events.k8s.io", "events", &["create"]),
 ];
 
-/// What it does where it elects a leader.
-const ELECTING: [Rule; 1] = [(
-    "coordination.k8s.io",
-    "leases",
-    &["get", "create", "update"],
-)];
+/// What it does to elect a leader, to that one Lease. Nothing that is created has a name in RBAC.
+const ELECTING: Rule = ("coordination.k8s.io", "leases", &["get", "update"]);
+const ELECTING_FIRST: Rule = ("coordination.k8s.io", "leases", &["create"]);
 
 /// Everything that an operator of this scope does.
 #[must_use]
@@ -78,8 +78,13 @@ pub fn needed(scope: &Scope) -> Vec<Permission> {
             }
         }
     }
-    if let Some(namespace) = &scope.lease_namespace {
-        needed.extend(permissions(&ELECTING, Some(namespace)));
+    if let Some(Place { namespace, name }) = &scope.lease {
+        let of_one = permissions(&[ELECTING], Some(namespace)).into_iter();
+        needed.extend(of_one.map(|permission| Permission {
+            name: Some(name.clone()),
+            ..permission
+        }));
+        needed.extend(permissions(&[ELECTING_FIRST], Some(namespace)));
     }
     needed
 }
@@ -90,6 +95,7 @@ fn permissions(rules: &[Rule], namespace: Option<&str>) -> Vec<Permission> {
             namespace: namespace.map(str::to_owned),
             group,
             resource,
+            name: None,
             verb,
         })
     };
@@ -135,6 +141,7 @@ async fn is_granted(client: &Client, permission: &Permission) -> Result<bool, Ku
                 namespace: permission.namespace.clone(),
                 group: Some(permission.group.into()),
                 resource: Some(resource.into()),
+                name: permission.name.clone(),
                 subresource,
                 verb: Some(permission.verb.into()),
                 ..ResourceAttributes::default()
@@ -162,6 +169,9 @@ impl std::fmt::Display for Permission {
         if !self.group.is_empty() {
             write!(f, " ({})", self.group)?;
         }
+        if let Some(name) = &self.name {
+            write!(f, " {name}")?;
+        }
         match &self.namespace {
             Some(namespace) => write!(f, " in namespace {namespace}"),
             None => f.write_str(" in every namespace"),
@@ -180,31 +190,47 @@ mod tests {
     #[test]
     fn the_manifests_grant_exactly_what_is_needed() {
         let documents = include_str!("../../deploy/rbac.yaml").split("\n---\n");
-        let roles = documents.filter(|document| document.contains("\nkind: ClusterRole\n"));
         let mut granted = BTreeSet::new();
-        for role in roles {
-            let role: ClusterRole = serde_saphyr::from_str(role).unwrap();
-            for rule in role.rules.unwrap() {
+        for document in documents {
+            let (namespace, rules) = if document.contains("\nkind: ClusterRole\n") {
+                let role: ClusterRole = serde_saphyr::from_str(document).unwrap();
+                (None, role.rules.unwrap())
+            } else if document.contains("\nkind: Role\n") {
+                let role: Role = serde_saphyr::from_str(document).unwrap();
+                (role.metadata.namespace, role.rules.unwrap())
+            } else {
+                continue;
+            };
+            for rule in rules {
+                let names = rule.resource_names.unwrap_or_default();
+                let name = names.first().map_or(String::new(), Clone::clone);
                 for group in rule.api_groups.unwrap() {
                     for resource in rule.resources.as_ref().unwrap() {
-                        let of = |verb: &String| (group.clone(), resource.clone(), verb.clone());
-                        granted.extend(rule.verbs.iter().map(of));
+                        granted.extend(rule.verbs.iter().map(|verb| {
+                            let what = format!("{verb} {group}/{resource} {name}");
+                            (namespace.clone(), what)
+                        }));
                     }
                 }
             }
         }
         let scope = Scope {
             namespaces: None,
-            lease_namespace: None,
+            lease: Some(Place {
+                namespace: names::OPERATOR.into(),
+                name: names::OPERATOR.into(),
+            }),
         };
         let needed = needed(&scope).into_iter().map(|permission| {
             let Permission {
+                namespace,
                 group,
                 resource,
+                name,
                 verb,
-                ..
             } = permission;
-            (group.to_owned(), resource.to_owned(), verb.to_owned())
+            let name = name.unwrap_or_default();
+            (namespace, format!("{verb} {group}/{resource} {name}"))
         });
         assert_eq!(needed.collect::<BTreeSet<_>>(), granted);
     }
@@ -237,7 +263,10 @@ mod tests {
     fn secrets_are_asked_for_where_tokens_are_served() {
         let scope = Scope {
             namespaces: Some(vec!["a".into(), "b".into()]),
-            lease_namespace: Some("operator".into()),
+            lease: Some(Place {
+                namespace: "operator".into(),
+                name: "lease".into(),
+            }),
         };
         let needed = needed(&scope);
         let places = |resource: &str| {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use super::election::LeaderElection;
 use crate::check::{self, Scope, Verdict};
 
 /// Arguments of `check`.
@@ -24,6 +25,9 @@ pub(super) struct Check {
     )]
     watch_namespace: Vec<String>,
 
+    #[command(flatten)]
+    leader_election: LeaderElection,
+
     /// Fail on warnings as well.
     #[arg(long)]
     strict: bool,
@@ -42,7 +46,7 @@ impl Check {
         let (client, _) = super::kubernetes::client().await?;
         let scope = Scope {
             namespaces: Some(self.watch_namespace).filter(|names| !names.is_empty()),
-            lease_namespace: None,
+            lease: self.leader_election.place(),
         };
         let report = check::examine(&client, &scope).await;
         let mut out = std::io::stdout().lock();

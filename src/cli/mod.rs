@@ -2,6 +2,7 @@
 
 mod check;
 mod crd;
+mod election;
 mod kubernetes;
 mod run;
 mod sandbox;
@@ -47,7 +48,13 @@ impl Arguments {
     /// Does what the arguments say; how it went, for whoever called.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Run(run) => runtime()?.block_on(run.execute())?,
+            Command::Run(run) => {
+                let runtime = runtime()?;
+                let result = runtime.block_on(run.execute());
+                // Whoever lost the leadership waits for nothing, not even for a name that is being resolved.
+                runtime.shutdown_background();
+                result?;
+            }
             Command::Check(check) => return runtime()?.block_on(check.execute()),
             Command::Crd(crd) => crd.execute()?,
             Command::Sandbox(sandbox) => runtime()?.block_on(sandbox.execute())?,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -9,11 +10,17 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use super::asked_to_stop;
-use crate::api::{AttemptId, DEFAULT_BASE_URL};
+use super::election::LeaderElection;
+use crate::api::{AttemptId, DEFAULT_BASE_URL, names};
 use crate::clock::Clock;
-use crate::controller::{self, BaseUrl, Platforms, Served, Settings};
+use crate::controller::{self, BaseUrl, Election, Platforms, Role, Served, Settings};
+use crate::lease::Identity;
 use crate::platform::{Http, Transport};
 use crate::telemetry::{self, LogFormat, Telemetry};
+
+/// How long everything may take to end: a POST takes at most 20 s and its store 15 s, and then the lease is released.
+/// `terminationGracePeriodSeconds` in `deploy/` is longer.
+const DRAIN: Duration = Duration::from_secs(40);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -59,18 +66,8 @@ pub(super) struct Run {
     )]
     concurrency: u16,
 
-    /// Whether replicas elect a leader. Not built yet: only `false` is accepted, and there must be one replica.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "PLATFORM_TOKEN_OPERATOR_LEADER_ELECTION",
-        default_value_t = false,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
-    leader_election: bool,
+    #[command(flatten)]
+    leader_election: LeaderElection,
 
     /// What is logged: a level, or `TARGET=LEVEL` pairs.
     #[arg(
@@ -97,10 +94,6 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) async fn execute(self) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            !self.leader_election,
-            "leader election is not built yet: run one replica with --leader-election=false"
-        );
         // kube-client logs whole answers that it cannot parse, and one may be a Secret.
         let filter = EnvFilter::try_new(format!("{},kube_client=error", self.log))
             .with_context(|| format!("--log {:?} is no filter", self.log))?;
@@ -124,44 +117,70 @@ impl Run {
             metrics = %listener.local_addr()?,
             "starting"
         );
+        let clock = Clock::system();
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| names::OPERATOR.into());
+        let elect = |place| Election {
+            client: client.clone(),
+            place,
+            identity: Identity::of(&host, uuid::Uuid::new_v4()),
+            now: Box::new(move || clock.now()),
+        };
+        let election = self.leader_election.place().map(elect);
         let settings = Settings {
             platforms,
             served: Served::these(self.watch_namespace),
-            instance: std::env::var("HOSTNAME")
-                .unwrap_or_else(|_| "platform-token-operator".into()),
-            clock: Clock::system(),
+            instance: host,
+            clock,
             fresh: Box::new(AttemptId::fresh),
         };
-        let controller = controller::run(
-            client,
-            settings,
-            self.concurrency,
-            telemetry.clone(),
-            shutdown.clone(),
-        );
-        let server = telemetry::serve(listener, telemetry, shutdown.clone());
-        let stop = async {
-            let asked = asked_to_stop(self.until_stdin_closes).await;
-            tracing::info!("stopping: running reconciliations end first");
-            shutdown.cancel();
-            asked.context("cannot wait for signals")
+        let told = telemetry.clone();
+        let operate = || {
+            controller::run(
+                client,
+                settings,
+                self.concurrency,
+                telemetry.clone(),
+                shutdown.clone(),
+            )
         };
-        let (controller, server, stop) = tokio::join!(
-            async {
-                let result = Box::pin(controller).await;
-                shutdown.cancel();
-                result
-            },
-            server,
-            async {
-                tokio::select! {
-                    result = stop => result,
-                    () = shutdown.cancelled() => Ok(()),
-                }
+        let work = async {
+            if let Some(election) = election {
+                let told = |role| match role {
+                    Role::StandingBy => told.stands_by(),
+                    Role::Leading => told.leads(),
+                    Role::Done => told.has_led(),
+                };
+                let done = Box::pin(controller::lead(election, &shutdown, told, operate)).await?;
+                done.transpose()?;
+            } else {
+                told.leads();
+                Box::pin(operate()).await?;
             }
-        );
-        controller?;
-        server?;
-        stop
+            anyhow::Ok(())
+        };
+        let probes = async {
+            telemetry::serve(listener, telemetry.clone(), CancellationToken::new()).await?;
+            std::future::pending().await
+        };
+        tokio::select! {
+            result = work => result,
+            result = probes => result,
+            error = stopped(self.until_stdin_closes, &shutdown) => Err(error),
+        }
+    }
+}
+
+/// Asks for an end when this process is asked to end, and waits until that has to be enough; says why it was not.
+async fn stopped(until_stdin_closes: bool, shutdown: &CancellationToken) -> anyhow::Error {
+    if let Err(error) = asked_to_stop(until_stdin_closes).await {
+        return anyhow::Error::new(error).context("cannot wait for signals");
+    }
+    tracing::info!("stopping: running reconciliations end first");
+    shutdown.cancel();
+    tokio::select! {
+        _ = asked_to_stop(false) => anyhow::anyhow!("asked to stop twice: running reconciliations were cut short"),
+        () = tokio::time::sleep(DRAIN) => {
+            anyhow::anyhow!("running reconciliations did not end within {} s, and were cut short", DRAIN.as_secs())
+        }
     }
 }

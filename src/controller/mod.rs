@@ -7,12 +7,13 @@
 //! - `secrets`: the index of generated Secrets, metadata only. `namespaces`: the labels of namespaces. `memory`: what outlives a run.
 //! - `served`: which namespaces are served. `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
 //! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go.
-//! - `wiring`: watches, queues and shutdown.
+//! - `wiring`: watches, queues and shutdown. `leadership`: the lease, and that nothing runs without it.
 
 mod accounts;
 mod credentials;
 mod execute;
 mod kubernetes;
+mod leadership;
 mod memory;
 mod namespaces;
 mod observe;
@@ -27,6 +28,7 @@ mod trouble;
 mod wiring;
 
 pub(crate) use kubernetes::{KubeError, call};
+pub use leadership::{Election, LostLeadership, Role, lead};
 pub use operator::{Caches, Operator, Settings, Wakes};
 pub use platforms::{BaseUrl, MalformedBaseUrl, Platforms};
 pub use served::Served;

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, store::Writer};
+use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, controller, predicates};
 use kube::{Client, Resource, ResourceExt};
@@ -79,10 +79,10 @@ pub async fn run(
         tokio::select! {
             _ = ready => {
                 let woken = (wakes.tokens, woken_owners);
-                tokio::select! {
-                    () = run_tokens(&operator, concurrency, caches.tokens, woken, &shutdown) => {}
-                    () = finish_orphans(&operator) => {}
-                }
+                tokio::join!(
+                    run_tokens(&operator, concurrency, caches.tokens, woken, &shutdown),
+                    finish_orphans(&operator, &shutdown),
+                );
             }
             () = shutdown.cancelled() => {}
         }
@@ -118,6 +118,7 @@ async fn run_accounts<K, F>(
     F: Future<Output = Duration> + Send + 'static,
 {
     let store = writer.as_reader();
+    let unlisted = stopped_unlisted(store.clone(), shutdown);
     let changed = watch::<K>(&operator.context.client, writer)
         .predicate_filter(predicates::generation, PredicateConfig::default());
     let woken = received(woken).map(|key| {
@@ -126,7 +127,7 @@ async fn run_accounts<K, F>(
             .as_ref()
             .map_or(reference.clone(), |namespace| reference.within(namespace))
     });
-    Controller::for_stream(changed, store)
+    let controller = Controller::for_stream(changed, store)
         .reconcile_on(woken)
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
@@ -136,8 +137,11 @@ async fn run_accounts<K, F>(
             never,
             Arc::new(operator.clone()),
         )
-        .for_each(|result| async { log(result.map(|_| ())) })
-        .await;
+        .for_each(|result| async { log(result.map(|_| ())) });
+    tokio::select! {
+        () = controller => {}
+        () = unlisted => {}
+    }
 }
 
 async fn run_tokens(
@@ -151,6 +155,7 @@ async fn run_tokens(
     shutdown: &CancellationToken,
 ) {
     let store = writer.as_reader();
+    let unlisted = stopped_unlisted(store.clone(), shutdown);
     let changed = watch::<PlatformToken>(&operator.context.client, writer).predicate_filter(
         |token: &Watched| Some(Operator::concern(token)),
         PredicateConfig::default(),
@@ -179,7 +184,23 @@ async fn run_tokens(
             Arc::new(operator.clone()),
         )
         .for_each(|result| async { log(result.map(|_| ())) });
-    tokio::join!(listed, controller);
+    tokio::select! {
+        _ = async { tokio::join!(listed, controller) } => {}
+        () = unlisted => {}
+    }
+}
+
+/// Ends at a shutdown that comes before all is listed: nothing runs yet, and a controller would wait for its list, which
+/// it does not watch any more.
+async fn stopped_unlisted<K>(store: Store<K>, shutdown: &CancellationToken)
+where
+    K: reflector::Lookup<DynamicType = ()> + Clone + 'static,
+{
+    tokio::select! {
+        biased;
+        _ = store.wait_until_ready() => std::future::pending().await,
+        () = shutdown.cancelled() => {}
+    }
 }
 
 /// Watches the metadata of generated Secrets, keeps the index, and wakes their owners. A label that someone strips
@@ -251,15 +272,23 @@ async fn watch_namespaces(operator: &Operator, wake: UnboundedSender<ObjectRef<W
     }
 }
 
-async fn finish_orphans(operator: &Operator) {
+/// Begins nothing after `shutdown`; the Secret that it is at is finished.
+async fn finish_orphans(operator: &Operator, shutdown: &CancellationToken) {
     // A PlatformToken that is not in the cache is gone only once all were listed.
-    if operator.context.tokens.wait_until_ready().await.is_err() {
-        return std::future::pending().await;
+    tokio::select! {
+        () = shutdown.cancelled() => return,
+        listed = operator.context.tokens.wait_until_ready() => if listed.is_err() { return },
     }
     loop {
-        tokio::time::sleep(Operator::LOOK_FOR_ORPHANS).await;
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(Operator::LOOK_FOR_ORPHANS) => {}
+        }
         operator.forget_vanished();
         for (namespace, name) in operator.orphans() {
+            if shutdown.is_cancelled() {
+                return;
+            }
             operator.finish_orphan(&namespace, &name).await;
         }
     }
@@ -329,4 +358,50 @@ fn log<E: std::error::Error>(result: Result<(), E>) {
 )]
 fn never<K>(_: Arc<K>, error: &Infallible, _: Arc<Operator>) -> Action {
     match *error {}
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::AttemptId;
+    use crate::clock::Clock;
+    use crate::controller::{BaseUrl, Platforms, Served};
+
+    /// Only the first question is answered, and nothing is listed.
+    async fn answer(request: http::Request<Body>) -> Result<http::Response<Body>, Infallible> {
+        if request.uri().path() != "/api/v1/namespaces/kube-system" {
+            return std::future::pending().await;
+        }
+        let namespace = json!({ "metadata": { "name": "kube-system", "uid": "cluster" } });
+        Ok(http::Response::new(Body::from(
+            namespace.to_string().into_bytes(),
+        )))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_asked_for_before_all_is_listed_waits_for_nothing() {
+        let shutdown = CancellationToken::new();
+        let settings = Settings {
+            platforms: Platforms::new(Vec::<BaseUrl>::new(), |_| unreachable!("nobody asks")),
+            served: Served::these(vec![]),
+            instance: "test".into(),
+            clock: Clock::system(),
+            fresh: Box::new(AttemptId::fresh),
+        };
+        let client = Client::new(tower::service_fn(answer), "default");
+        let telemetry = Arc::new(Telemetry::default());
+        let running = run(client, settings, 1, telemetry, shutdown.clone());
+        let stop = async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            shutdown.cancel();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            result = running => assert!(result.is_ok() && shutdown.is_cancelled()),
+            () = stop => panic!("it waits for a list that it does not watch any more"),
+        }
+    }
 }

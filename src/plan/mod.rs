@@ -46,7 +46,7 @@ pub use trouble::{Reaction, Trouble, backoff, printable};
 pub use upstream::{Listed, Ours, Shown, claim, suspects};
 
 /// A moment, on the two clocks that rules need.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Moment {
     /// Wall clock: what people read. Rules compare it with times of other machines only to wait longer, or to spare more.
     pub wall: Timestamp,
@@ -56,7 +56,7 @@ pub struct Moment {
 
 impl Moment {
     /// How long it is since then, on whichever clock says more: one of them stands still while a machine sleeps.
-    fn since(self, then: Self) -> Duration {
+    pub(crate) fn since(self, then: Self) -> Duration {
         let wall = Duration::try_from(self.wall.duration_since(then.wall)).unwrap_or_default();
         self.elapsed.saturating_sub(then.elapsed).max(wall)
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// Metrics and readiness of this process.
@@ -14,6 +15,7 @@ pub struct Telemetry {
     steps: Family<Step, Counter>,
     platform_errors: Family<Class, Counter>,
     unclaimed_tokens: Counter,
+    leader: Gauge,
     ready: AtomicBool,
 }
 
@@ -58,12 +60,19 @@ impl Default for Telemetry {
             "Tokens found upstream that may be ours and that nothing in this cluster names",
             unclaimed_tokens.clone(),
         );
+        let leader = Gauge::default();
+        registry.register(
+            "leader",
+            "Whether this process leads: 1, or 0 while it stands by",
+            leader.clone(),
+        );
         Self {
             registry,
             runs,
             steps,
             platform_errors,
             unclaimed_tokens,
+            leader,
             ready: AtomicBool::new(false),
         }
     }
@@ -91,12 +100,29 @@ impl Telemetry {
             .inc_by(u64::try_from(tokens).unwrap_or(u64::MAX));
     }
 
+    /// This process stands by: there is nothing that it would have to fill first.
+    pub fn stands_by(&self) {
+        self.leader.set(0);
+        self.set_ready();
+    }
+
+    /// This process leads from now on, and its caches are empty.
+    pub fn leads(&self) {
+        self.leader.set(1);
+        self.ready.store(false, Ordering::Relaxed);
+    }
+
+    /// This process leads no more.
+    pub fn has_led(&self) {
+        self.leader.set(0);
+    }
+
     /// All caches are filled.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// Whether all caches are filled.
+    /// Whether this process stands by, or leads and has filled all caches.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)

@@ -39,6 +39,7 @@ impl Operator {
         let child = Command::new(env!("CARGO_BIN_EXE_platform-token-operator"))
             .args([
                 "run",
+                "--leader-election=false",
                 "--listen=127.0.0.1:0",
                 "--until-stdin-closes",
                 "--log=debug,hyper_util=info,kube=info,tower=info",

@@ -7,11 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use kube::Client;
-
 use super::control_plane::ControlPlane;
 use super::serving::overlay;
-use super::world::create_namespace;
 
 /// How many tests can have a platform of their own.
 const PLATFORMS: usize = 120;
@@ -107,20 +104,12 @@ impl Plane {
     }
 
     /// A namespace that the operator was told to serve; nobody else has it.
-    fn take_namespace(&self) -> Option<String> {
+    pub(super) fn take_namespace(&self) -> Option<String> {
         let mut namespaces = self
             .namespaces
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         namespaces.pop()
-    }
-
-    /// A namespace for a test.
-    pub(super) async fn namespace(&self, client: &Client) -> String {
-        match self.take_namespace() {
-            Some(namespace) => namespace,
-            None => create_namespace(client).await,
-        }
     }
 }
 

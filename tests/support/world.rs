@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::net::TcpListener;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::control_plane::ControlPlane;
 use super::plane::{Plane, base_url, plane};
 
 /// How long anything may take to become true before a test fails.
@@ -49,7 +51,7 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
 
 /// What one test has of the plane.
 pub(crate) struct World {
-    pub plane: &'static Plane,
+    pub plane: &'static ControlPlane,
     pub client: Client,
     pub namespace: String,
     pub platform: Arc<Shared>,
@@ -63,7 +65,7 @@ pub(crate) struct World {
 impl World {
     /// A namespace and a platform, without an account.
     pub(crate) async fn bare(config: Config) -> Self {
-        Self::on(plane(), config, Duration::ZERO).await
+        Self::behind(config, Duration::ZERO).await
     }
 
     /// The same, on a platform whose clock is so far behind: its tokens are as much older.
@@ -73,7 +75,26 @@ impl World {
 
     /// The same on another plane.
     pub(crate) async fn on(plane: &'static Plane, config: Config, behind: Duration) -> Self {
-        let listener = plane.take_platform();
+        let namespace = plane.take_namespace();
+        Self::of(plane, namespace, plane.take_platform(), config, behind).await
+    }
+
+    /// The same on a control plane without an operator, with the platform behind this port.
+    pub(crate) async fn unserved(
+        plane: &'static ControlPlane,
+        listener: TcpListener,
+        config: Config,
+    ) -> Self {
+        Self::of(plane, None, listener, config, Duration::ZERO).await
+    }
+
+    async fn of(
+        plane: &'static ControlPlane,
+        namespace: Option<String>,
+        listener: TcpListener,
+        config: Config,
+        behind: Duration,
+    ) -> Self {
         let base_url = base_url(&listener);
         listener.set_nonblocking(true).unwrap();
         let clock = Clock::system();
@@ -104,7 +125,10 @@ impl World {
                 .unwrap();
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::try_from(config).unwrap();
-        let namespace = plane.namespace(&client).await;
+        let namespace = match namespace {
+            Some(namespace) => namespace,
+            None => create_namespace(&client).await,
+        };
         let before = platform.with(|sandbox, _| sandbox.model.live().count());
         Self {
             plane,
@@ -134,11 +158,15 @@ impl World {
     /// The same, with the PlatformAccount `main` and its credentials Secret.
     pub(crate) async fn with(config: Config) -> Self {
         let world = Self::bare(config).await;
+        world.main_account().await;
         world
-            .credentials("credentials", &world.admin_credential())
+    }
+
+    /// Creates the PlatformAccount `main` and its credentials Secret.
+    pub(crate) async fn main_account(&self) {
+        self.credentials("credentials", &self.admin_credential())
             .await;
-        world.account("main", json!({})).await;
-        world
+        self.account("main", json!({})).await;
     }
 
     /// The same, in the current dialect.

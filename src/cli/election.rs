@@ -1,0 +1,58 @@
+//! Whether replicas elect a leader, and by which Lease.
+
+use clap::Args;
+
+use crate::api::names;
+use crate::lease::Place;
+
+/// Arguments of leader election.
+#[derive(Debug, Args)]
+pub(super) struct LeaderElection {
+    /// Whether replicas elect a leader by a Lease, and the others stand by. Without it there must be one replica.
+    #[arg(
+        long = "leader-election",
+        value_name = "BOOL",
+        env = "PLATFORM_TOKEN_OPERATOR_LEADER_ELECTION",
+        default_value_t = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    elect: bool,
+
+    /// The name of the Lease.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "PLATFORM_TOKEN_OPERATOR_LEASE_NAME",
+        default_value = names::OPERATOR
+    )]
+    lease_name: String,
+
+    /// The operator's own namespace, where the Lease is. If left out: that of the Pod, or else `platform-token-operator`.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "PLATFORM_TOKEN_OPERATOR_NAMESPACE"
+    )]
+    namespace: Option<String>,
+}
+
+impl LeaderElection {
+    /// Where the Lease is; none: there is no election.
+    pub(super) fn place(self) -> Option<Place> {
+        self.elect.then(|| Place {
+            namespace: self.namespace.unwrap_or_else(own_namespace),
+            name: self.lease_name,
+        })
+    }
+}
+
+/// The namespace of the Pod that this process runs in.
+fn own_namespace() -> String {
+    let told = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace");
+    let told = told.ok().map(|text| text.trim().to_owned());
+    told.filter(|name| !name.is_empty())
+        .unwrap_or_else(|| names::OPERATOR.into())
+}
