@@ -10,6 +10,7 @@
 //! | `rules`, `to_types`, `from_types`, `names` | the real `plan`, `fold` and `report`, asked about small numbers |
 //! | `canon`, `digest` | states that nobody can tell apart are one |
 //! | `search`, `claims`, `story` | the walk, what has to hold, and how it broke |
+//! | `lease` | who leads: a world of its own, with the real candidate |
 //! | `guards` | what each guard is there for: without it a claim breaks |
 
 #![expect(
@@ -34,6 +35,7 @@ mod effect;
 mod from_types;
 mod guards;
 mod kubernetes;
+mod lease;
 mod mind;
 mod moves;
 mod names;
