@@ -7,7 +7,8 @@
 //! | `apiserver` | the double of the API server |
 //! | `world` | what the processes of one run share |
 //! | `network`, `fault` | the way of each request of ours, and what befalls it |
-//! | `process`, `queue`, `watches` | a process that believes it leads: what wakes it, when it looks at what |
+//! | `process`, `queue`, `watches` | a process: what wakes it, when it looks at what |
+//! | `election` | processes that elect a leader, and what keeps one from its lease |
 //! | `users` | what users, strangers and other programs do |
 //! | `promises` | what has to hold, whatever happened |
 //! | `scenarios`, `run` | the stories, and one run of one |
@@ -25,6 +26,7 @@
 
 mod apiserver;
 mod chance;
+mod election;
 #[path = "../support/expectations.rs"]
 mod expectations;
 mod fault;

@@ -92,6 +92,7 @@ impl World {
         if life.is_over() {
             return pending().await;
         }
+        self.watch_the_lease(life.process, &what);
         let (place, fate) = self.depart(life, what, deadline);
         match fate.fault {
             Some(Fault::CrashBefore) => {
@@ -193,6 +194,9 @@ impl World {
             }
         };
         let what = request.describe();
+        if self.is_cut_off(life.process) {
+            return pending().await;
+        }
         let world = self.clone();
         let act = async move { world.serve(request) };
         let told = |answer: &Result<Value, apiserver::Refusal>| match answer {

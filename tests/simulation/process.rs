@@ -1,4 +1,4 @@
-//! A process that believes it leads: our own operator, woken as `controller/wiring.rs` wakes it, and its crashes.
+//! A process: our own operator, woken as `controller/wiring.rs` wakes it, and its crashes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::apiserver::{Key, Kind};
 use super::chance::Chance;
+use super::election::stand;
 use super::network::{Life, Wire};
 use super::queue::{Item, Queue};
 use super::watches::{Scope, Watch};
@@ -39,18 +40,20 @@ const START: u64 = 3;
 /// Purpose of the chance that makes the ids of attempts.
 const ATTEMPTS: u64 = 4;
 
-/// Lives for ever: a crash ends one life, and soon another begins, which knows nothing of the former.
-pub(crate) async fn lead(world: Arc<World>, process: usize) {
+/// Lives for ever: a crash, or a lost lease, ends one life, and soon another begins, which knows nothing of the former.
+pub(crate) async fn run(world: Arc<World>, process: usize) {
     for number in 1.. {
         let life = Life::new(process, number);
         world.state().lives[process] = number;
         tokio::select! {
             biased;
             () = life.crashed() => {}
-            () = live(&world, &life) => {}
+            () = stand(&world, &life), if world.setup.elects => {}
+            () = live(&world, &life), if !world.setup.elects => {}
         }
         world.state().resting[process] = false;
-        world.remark(format!("process {process} crashes"));
+        world.leads(process, false);
+        world.remark(format!("process {process} ends"));
         let mut chance = Chance::of(
             world.setup.seed,
             &[START, process as u64, u64::from(number)],
@@ -60,7 +63,8 @@ pub(crate) async fn lead(world: Arc<World>, process: usize) {
     }
 }
 
-async fn live(world: &Arc<World>, life: &Arc<Life>) {
+/// Works until it crashes.
+pub(crate) async fn live(world: &Arc<World>, life: &Arc<Life>) {
     let mut process = Process::start(world, life);
     let mut orphans = tokio::time::interval(Operator::LOOK_FOR_ORPHANS);
     loop {

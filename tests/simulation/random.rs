@@ -33,6 +33,7 @@ pub(crate) fn run_seed(seed: u64, sabotage: Option<Sabotage>) -> Outcome {
     let mut setup = Setup::new(seed, *chance.pick(&Ground::ALL));
     setup.sabotage = sabotage;
     setup.processes = if chance.per_mille(300) { 2 } else { 1 };
+    setup.elects = setup.processes == 2 && chance.per_mille(500);
     setup.lag = Duration::from_millis(*chance.pick(&[50, 50, 2_000, 40_000]));
     setup.platform.list_lag = Duration::from_secs(*chance.pick(&[0, 0, 2, 8]));
     setup.platform.page_cap = *chance.pick(&[100, 100, 3]);
@@ -64,7 +65,11 @@ async fn live(world: &Arc<World>, chance: &mut Chance, lasts: Duration) {
             _ => chance.between(Duration::ZERO, most),
         };
         sleep(wait).await;
-        act(world, chance);
+        if world.setup.elects && chance.per_mille(400) {
+            world.ail(chance);
+        } else {
+            act(world, chance);
+        }
     }
     sleep(lasts.saturating_sub(world.elapsed())).await;
     world.platform.script(Vec::new());

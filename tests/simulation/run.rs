@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::apiserver::Kind;
 use super::fault::Weather;
-use super::process::lead;
+use super::process;
 use super::queue::RESYNC;
 use super::trace::Trace;
 use super::world::{Setup, World};
@@ -42,8 +42,8 @@ pub(crate) fn run(setup: Setup, act: &dyn Fn(Arc<World>) -> BoxFuture<'static, (
         runtime.block_on(async {
             let world = World::new(setup);
             let processes = 0..world.setup.processes;
-            let leaders: Vec<_> = processes
-                .map(|process| tokio::spawn(lead(world.clone(), process)))
+            let processes: Vec<_> = processes
+                .map(|process| tokio::spawn(process::run(world.clone(), process)))
                 .collect();
             act(world.clone()).await;
             world.state().weather = Weather::Fair { except: None };
@@ -64,7 +64,7 @@ pub(crate) fn run(setup: Setup, act: &dyn Fn(Arc<World>) -> BoxFuture<'static, (
                 broken = world.broken_promises(at_rest);
             }
             broken.extend(stays_quiet(&world).await);
-            if leaders.iter().any(tokio::task::JoinHandle::is_finished) {
+            if processes.iter().any(tokio::task::JoinHandle::is_finished) {
                 broken.push("a process panicked".into());
             }
             if !broken.is_empty() {

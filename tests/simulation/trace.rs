@@ -74,10 +74,11 @@ impl Trace {
         self.0.push(Line::Remark { at, text });
     }
 
+    /// What was done for tokens: a lease is read and renewed for ever.
     pub(crate) fn effects(&self) -> impl Iterator<Item = &Effect> {
         self.0.iter().filter_map(|line| match line {
-            Line::Effect(effect) => Some(effect),
-            Line::Remark { .. } => None,
+            Line::Effect(effect) if !effect.what.contains(" leases/") => Some(effect),
+            _ => None,
         })
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::apiserver::{Kind, Request, Store, Verb};
+use super::election::Ailment;
 use super::fault::Weather;
 use super::sabotage::Sabotage;
 use super::trace::Trace;
@@ -29,8 +30,10 @@ pub(crate) const NAMESPACE: &str = "apps";
 pub(crate) struct Setup {
     pub seed: u64,
     pub platform: Config,
-    /// How many processes believe that they lead.
+    /// How many processes there are.
     pub processes: usize,
+    /// They elect a leader. Else each believes that it leads.
+    pub elects: bool,
     pub weather: Weather,
     /// How long watches lag at most.
     pub lag: Duration,
@@ -70,6 +73,7 @@ impl Setup {
                 ..Config::default()
             },
             processes: 1,
+            elects: false,
             weather: Weather::Fair { except: None },
             lag: Duration::from_millis(50),
             sabotage: None,
@@ -108,6 +112,8 @@ pub(crate) struct State {
     pub lives: Vec<u32>,
     /// For each process, whether it has nothing to do but to prove accounts from time to time.
     pub resting: Vec<bool>,
+    /// For each process, what keeps it from its lease.
+    pub ailments: Vec<Ailment>,
     /// What went wrong that no later look could tell.
     pub violations: Vec<String>,
 }
@@ -152,6 +158,7 @@ impl World {
             opened: BTreeSet::new(),
             lives: vec![0; setup.processes],
             resting: vec![false; setup.processes],
+            ailments: vec![Ailment::default(); setup.processes],
             violations: Vec::new(),
         };
         let world = Self {
@@ -229,7 +236,8 @@ impl World {
     /// Whether nothing is on its way and nobody has anything to do.
     pub(crate) fn is_at_rest(&self) -> bool {
         let state = self.state();
-        state.travelling == 0 && state.resting.iter().all(|resting| *resting)
+        let led = !self.setup.elects || state.ailments.iter().any(|one| one.leads);
+        led && state.travelling == 0 && state.resting.iter().all(|resting| *resting)
     }
 }
 

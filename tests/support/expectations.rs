@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 
 use futures::future::BoxFuture;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -52,6 +53,8 @@ pub(crate) const ALL: &[Expectation] = expectations![
     a_deletion_keeps_to_its_preconditions,
     a_secret_of_the_same_name_is_another_one,
     the_type_of_a_secret_is_fixed,
+    a_lease_is_created_once_and_replaced_at_its_version,
+    a_lease_that_is_gone_is_not_replaced,
     a_list_is_by_label,
     events_name_themselves,
     nothing_new_enters_a_namespace_that_goes,
@@ -63,6 +66,10 @@ impl Place {
     }
 
     fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn leases(&self) -> Api<Lease> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -511,6 +518,37 @@ async fn the_type_of_a_secret_is_fixed(place: Place) {
     assert_eq!(refusal(refused), (422, "Invalid".into()));
 }
 
+async fn a_lease_is_created_once_and_replaced_at_its_version(place: Place) {
+    let first = create(&place.leases(), &lease("led", Some("a"))).await;
+    let first = first.unwrap();
+    let refused = create(&place.leases(), &lease("led", Some("b"))).await;
+    assert_eq!(refusal(refused), (409, "AlreadyExists".into()));
+    let spec = lease("led", None).spec;
+    let second = Lease {
+        spec: spec.clone(),
+        ..first.clone()
+    };
+    let second = replace(&place.leases(), "led", &second).await.unwrap();
+    let version = |lease: &Lease| lease.metadata.resource_version.clone();
+    assert_ne!(version(&second), version(&first));
+    assert_eq!(second.spec, spec, "what a replacement lacks goes");
+    let stale = replace(&place.leases(), "led", &first).await;
+    assert_eq!(refusal(stale), (409, "Conflict".into()));
+    assert_eq!(place.leases().get("led").await.unwrap(), second);
+}
+
+async fn a_lease_that_is_gone_is_not_replaced(place: Place) {
+    let gone = create(&place.leases(), &lease("left", Some("a"))).await;
+    let gone = gone.unwrap();
+    delete(&place.leases(), "left").await;
+    let refused = replace(&place.leases(), "left", &gone).await;
+    assert_eq!(refusal(refused), (409, "Conflict".into()));
+    let made = create(&place.leases(), &lease("left", Some("b"))).await;
+    let refused = replace(&place.leases(), "left", &gone).await;
+    assert_eq!(refusal(refused), (409, "Conflict".into()));
+    assert_eq!(place.leases().get("left").await.unwrap(), made.unwrap());
+}
+
 async fn a_list_is_by_label(place: Place) {
     let mut labelled = secret("labelled", "x");
     labelled.metadata.labels = Some([("test.example/yes".into(), "true".into())].into());
@@ -573,6 +611,12 @@ async fn nothing_new_enters_a_namespace_that_goes(place: Place) {
     lift(&place.tokens(), "last").await;
 }
 
+fn lease(name: &str, holder: Option<&str>) -> Lease {
+    let time = "2026-01-01T00:00:00.123456Z";
+    let spec = json!({ "holderIdentity": holder, "renewTime": time, "leaseDurationSeconds": 15 });
+    serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec })).unwrap()
+}
+
 fn secret(name: &str, text: &str) -> Secret {
     let data = json!({ "token": k8s_openapi::ByteString(text.as_bytes().to_vec()) });
     serde_json::from_value(json!({ "metadata": { "name": name }, "data": data })).unwrap()
@@ -583,6 +627,13 @@ where
     K: Clone + Debug + DeserializeOwned + Serialize,
 {
     api.create(&PostParams::default(), object).await
+}
+
+async fn replace<K>(api: &Api<K>, name: &str, object: &K) -> kube::Result<K>
+where
+    K: Clone + Debug + DeserializeOwned + Serialize,
+{
+    api.replace(name, &PostParams::default(), object).await
 }
 
 async fn patch<K>(api: &Api<K>, name: &str, body: Value) -> kube::Result<K>

@@ -11,6 +11,7 @@ pub(crate) enum Kind {
     Token,
     Account,
     ClusterAccount,
+    Lease,
 }
 
 /// How a kind is called and what the server does for it.
@@ -27,13 +28,14 @@ struct Traits {
 const OURS: &str = "platform.acedata.cloud";
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Namespace,
         Self::Secret,
         Self::Event,
         Self::Token,
         Self::Account,
         Self::ClusterAccount,
+        Self::Lease,
     ];
 
     fn traits(self) -> Traits {
@@ -59,6 +61,10 @@ impl Kind {
             Self::Event => Traits {
                 group: "events.k8s.io",
                 ..core("events", "Event", true)
+            },
+            Self::Lease => Traits {
+                group: "coordination.k8s.io",
+                ..core("leases", "Lease", true)
             },
             Self::Token => ours("platformtokens", "PlatformToken", true),
             Self::Account => ours("platformaccounts", "PlatformAccount", true),

@@ -32,6 +32,10 @@ pub(crate) enum Verb {
         object: Value,
         dry_run: bool,
     },
+    /// Writes the whole object, at the version that it names.
+    Replace {
+        object: Value,
+    },
     /// A merge patch, of the status or of everything else.
     Patch {
         status: bool,
@@ -75,6 +79,7 @@ impl Request {
                 object: json()?,
                 dry_run: parameter("dryRun").is_some_and(|text| text == "All"),
             },
+            ("PUT", false) if !place.status => Verb::Replace { object: json()? },
             ("PATCH", false) if is_merge() => Verb::Patch {
                 status: place.status,
                 patch: json()?,
@@ -122,6 +127,7 @@ impl Request {
             Verb::List { .. } => "LIST",
             Verb::Create { dry_run: true, .. } => "CREATE (dry run)",
             Verb::Create { .. } => "CREATE",
+            Verb::Replace { .. } => "PUT",
             Verb::Patch { status: true, .. } => "PATCH status of",
             Verb::Patch { .. } => "PATCH",
             Verb::Delete { .. } => "DELETE",

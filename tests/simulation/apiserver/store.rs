@@ -70,6 +70,7 @@ impl Store {
             Verb::Get => self.get(&key).map(|object| (*object).clone()),
             Verb::List { label } => return Ok(self.list(request, label.as_ref())),
             Verb::Create { object, dry_run } => self.create(&key, object, *dry_run, now),
+            Verb::Replace { object } => self.replace(&key, object),
             Verb::Patch { status, patch } => self.patch(&key, *status, patch),
             Verb::Delete { uid, version } => {
                 self.delete(&key, uid.as_deref(), version.as_deref(), now)
@@ -213,13 +214,7 @@ impl Store {
 
     fn patch(&mut self, key: &Key, status: bool, patch: &Value) -> Result<Value, Refusal> {
         let former = self.get(key)?;
-        let based_on = patch["metadata"]["resourceVersion"].as_str();
-        if !self.lax.no_preconditions
-            && based_on.is_some_and(|version| former["metadata"]["resourceVersion"] != version)
-        {
-            let why = "the object has been modified; please apply your changes to the latest version and try again";
-            return Err(Refusal::conflict(key.kind, &key.name, why));
-        }
+        self.based_on(key, &former, patch)?;
         let mut merged = (*former).clone();
         merge(&mut merged, patch);
         if !self.lax.no_preconditions && merged["metadata"]["uid"] != former["metadata"]["uid"] {
@@ -239,6 +234,29 @@ impl Store {
             (false, _) => merged,
         };
         self.update(key, &former, object)
+    }
+
+    fn replace(&mut self, key: &Key, object: &Value) -> Result<Value, Refusal> {
+        let Some(former) = self.objects.get(key).cloned() else {
+            let why = "Precondition failed: UID in precondition: UID in object meta: ";
+            return Err(Refusal::conflict(key.kind, &key.name, why));
+        };
+        self.based_on(key, &former, object)?;
+        let mut object = object.clone();
+        object["apiVersion"] = key.kind.api_version();
+        object["kind"] = json!(key.kind.name());
+        self.update(key, &former, object)
+    }
+
+    /// Whether a write names the version that there is, or none.
+    fn based_on(&self, key: &Key, former: &Value, write: &Value) -> Result<(), Refusal> {
+        let version = write["metadata"]["resourceVersion"].as_str();
+        let other = version.is_some_and(|version| former["metadata"]["resourceVersion"] != version);
+        if other && !self.lax.no_preconditions {
+            let why = "the object has been modified; please apply your changes to the latest version and try again";
+            return Err(Refusal::conflict(key.kind, &key.name, why));
+        }
+        Ok(())
     }
 
     /// The rules of any update.
