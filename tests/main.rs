@@ -22,6 +22,7 @@ mod deletion;
 mod deploy;
 mod docs;
 mod elsewhere;
+mod fairness;
 mod fidelity;
 mod issuance;
 mod kinds;

@@ -56,7 +56,7 @@ pub(super) struct Run {
     )]
     listen: SocketAddr,
 
-    /// How many PlatformTokens are worked on at once.
+    /// How many PlatformTokens of one account are worked on at once; of all accounts together, four times as many.
     #[arg(
         long,
         value_name = "N",
@@ -129,20 +129,13 @@ impl Run {
         let settings = Settings {
             platforms,
             served: Served::these(self.watch_namespace),
+            concurrency: self.concurrency,
             instance: host,
             clock,
             fresh: Box::new(AttemptId::fresh),
         };
         let told = telemetry.clone();
-        let operate = || {
-            controller::run(
-                client,
-                settings,
-                self.concurrency,
-                telemetry.clone(),
-                shutdown.clone(),
-            )
-        };
+        let operate = || controller::run(client, settings, telemetry.clone(), shutdown.clone());
         let work = async {
             if let Some(election) = election {
                 let told = |role| match role {

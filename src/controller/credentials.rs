@@ -143,6 +143,7 @@ mod tests {
             instance: "test".into(),
             clock: Clock::system(),
             served: Served::Everywhere,
+            concurrency: 1,
             fresh: Box::new(AttemptId::fresh),
         };
         let (operator, mut caches, _wakes) =

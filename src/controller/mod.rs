@@ -6,6 +6,7 @@
 //! - `accounts`: proves each account and hands out its session. `credentials`: wakes it when its Secret changes.
 //! - `secrets`: the index of generated Secrets, metadata only. `namespaces`: the labels of namespaces. `memory`: what outlives a run.
 //! - `served`: which namespaces are served. `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
+//! - `slots`: who is worked on at once, so that a broken account holds up no other.
 //! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go.
 //! - `wiring`: watches, queues and shutdown. `leadership`: the lease, and that nothing runs without it.
 
@@ -23,6 +24,7 @@ mod platforms;
 mod report;
 mod secrets;
 mod served;
+mod slots;
 mod tokens;
 mod trouble;
 mod wiring;
@@ -61,6 +63,7 @@ pub(crate) struct Context {
     secrets: secrets::SecretIndex,
     namespaces: namespaces::NamespaceIndex,
     memory: memory::Memories,
+    slots: slots::Slots,
     orphans: orphans::Tries,
     telemetry: Arc<Telemetry>,
     /// Name of this process in events.

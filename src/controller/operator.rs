@@ -17,6 +17,7 @@ use super::memory::Memories;
 use super::namespaces::NamespaceIndex;
 use super::orphans::Tries;
 use super::secrets::SecretIndex;
+use super::slots::Slots;
 use super::tokens::{self, Watched};
 use super::{Context, Platforms, Served};
 use crate::api::{AccountKey, AttemptId, ClusterPlatformAccount, PlatformAccount};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub platforms: Platforms,
     /// The namespaces that it serves.
     pub served: Served,
+    /// How many PlatformTokens of one account are worked on at once.
+    pub concurrency: u16,
     /// Name of this process in events.
     pub instance: String,
     /// The clocks.
@@ -60,6 +63,8 @@ pub struct Caches {
 pub struct Wakes {
     /// Look at every PlatformToken of this account.
     pub tokens: UnboundedReceiver<AccountKey>,
+    /// Look at this PlatformToken: it stood in line, and it is its turn.
+    pub called: UnboundedReceiver<ObjectRef<Watched>>,
     /// Look at this account.
     pub accounts: UnboundedReceiver<AccountKey>,
     /// Watch this Secret, by namespace and name, and call [`Operator::credentials_changed`].
@@ -81,6 +86,7 @@ impl Operator {
         let (wake_tokens, woken_tokens) = unbounded_channel();
         let (wake_account, woken_accounts) = unbounded_channel();
         let (watch_credentials, credentials) = unbounded_channel();
+        let (call, called) = unbounded_channel();
         let context = Context {
             client,
             cluster,
@@ -93,6 +99,7 @@ impl Operator {
             secrets: SecretIndex::default(),
             namespaces: NamespaceIndex::default(),
             memory: Memories::default(),
+            slots: Slots::new(settings.concurrency, call),
             orphans: Tries::default(),
             telemetry,
             instance: settings.instance,
@@ -105,6 +112,7 @@ impl Operator {
         };
         let wakes = Wakes {
             tokens: woken_tokens,
+            called,
             accounts: woken_accounts,
             credentials,
         };
@@ -112,8 +120,8 @@ impl Operator {
         (Self { context }, caches, wakes)
     }
 
-    /// Brings one PlatformToken to rest. When to look again; none: only when something changes. Never two at once for
-    /// the same one.
+    /// Brings one PlatformToken to rest, if there is room. When to look again; none: only when something changes, or when
+    /// it is [called](Wakes::called). Never two at once for the same one.
     pub async fn token(&self, token: Arc<Watched>) -> Option<Duration> {
         if !self.serves(&*token) {
             return None;

@@ -56,6 +56,7 @@ impl Operator {
     /// Forgets PlatformTokens that vanished without us. To be called as often as [`Operator::orphans`].
     pub fn forget_vanished(&self) {
         self.context.memory.forget_vanished(&self.context.tokens);
+        self.context.slots.forget_vanished(&self.context.tokens);
     }
 
     /// Finishes one such Secret, if it is one on a live look. Where that failed before, it is tried again with back-off.
@@ -142,6 +143,7 @@ impl Operator {
         let mut executor = Executor {
             context,
             session,
+            slot: None,
             written: &mut written,
         };
         let settled = settle(&mut executor, &mut snapshot).await;

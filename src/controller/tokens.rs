@@ -13,6 +13,7 @@ use super::kubernetes::KubeError;
 use super::memory::{Pause, Remembered};
 use super::observe::{observe, snapshot};
 use super::report::{publish, publish_if_new, report_unreadable, write_status};
+use super::slots::Slot;
 use crate::api::{PlatformToken, Reason};
 use crate::plan::{Next, Run, Settled, Snapshot, Step, Trouble, Verdict, backoff, plan, report};
 
@@ -25,17 +26,20 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// The kind as it is watched: an object that does not read must not stop the watch.
 pub type Watched = DeserializeGuard<PlatformToken>;
 
-/// Brings one PlatformToken to rest. When to look again; none: only when something changes.
+/// Brings one PlatformToken to rest, if there is room. When to look again; none: only when something changes, or when it is
+/// called.
 pub(super) async fn reconcile(token: Arc<Watched>, context: &Context) -> Option<Duration> {
     match &token.0 {
         Ok(token) => {
+            let slot = context.slots.enter(token)?;
             let metadata = &token.metadata;
             let span = tracing::info_span!(
                 "platformtoken",
                 namespace = metadata.namespace.as_deref().unwrap_or_default(),
                 name = metadata.name.as_deref().unwrap_or_default(),
             );
-            run(token, context).instrument(span).await
+            // On the heap: who waits for a slot needs no room for a run.
+            Box::pin(run(token, &slot, context).instrument(span)).await
         }
         Err(invalid) => {
             report_unreadable::<PlatformToken>(context, &invalid.metadata, &invalid.error).await;
@@ -44,7 +48,7 @@ pub(super) async fn reconcile(token: Arc<Watched>, context: &Context) -> Option<
     }
 }
 
-async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
+async fn run(token: &PlatformToken, slot: &Slot<'_>, context: &Context) -> Option<Duration> {
     let uid = token.metadata.uid.clone().unwrap_or_default();
     let now = context.clock.now();
     if context.memory.is_gone(&uid, now) {
@@ -73,6 +77,7 @@ async fn run(token: &PlatformToken, context: &Context) -> Option<Duration> {
     let mut executor = Executor {
         context,
         session: observed.session,
+        slot: Some(slot),
         written: &mut written,
     };
     let mut settled = settle(&mut executor, &mut snapshot).await;

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream, StreamExt, pin_mut, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
@@ -17,14 +18,22 @@ use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, controller, pre
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::Account;
 use super::kubernetes::{KubeError, call};
+use super::slots::ACCOUNTS;
 use super::tokens::Watched;
 use super::{Operator, Settings, credentials};
 use crate::api::{AccountKey, AccountKind, PlatformToken, names};
 use crate::telemetry::Telemetry;
+
+/// Runs at once, for each slot that an account has: all slots, and as much again as one account has.
+const RUNS: u16 = 1 + ACCOUNTS;
+
+/// Orphans that are finished at once.
+const ORPHANS: usize = 8;
 
 /// The controller cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -34,17 +43,18 @@ pub enum StartError {
     Cluster(String),
 }
 
-/// Runs until `shutdown`, then lets running reconciliations end. `concurrency` PlatformTokens are worked on at once.
+/// Runs until `shutdown`, then lets running reconciliations end.
 pub async fn run(
     client: Client,
     settings: Settings,
-    concurrency: u16,
     telemetry: Arc<Telemetry>,
     shutdown: CancellationToken,
 ) -> Result<(), StartError> {
     let cluster = cluster_uid(&client)
         .await
         .map_err(|error| StartError::Cluster(error.to_string()))?;
+    // Beside those who have a slot, there is always room to learn that there is none.
+    let runs = settings.concurrency.saturating_mul(RUNS);
     let (operator, caches, wakes) = Operator::new(client, cluster, settings, telemetry);
     let (to_namespaced, to_cluster, split) = by_kind(wakes.accounts);
     let namespaced = caches.namespaced.as_reader();
@@ -78,9 +88,9 @@ pub async fn run(
         };
         tokio::select! {
             _ = ready => {
-                let woken = (wakes.tokens, woken_owners);
+                let woken = (wakes.tokens, woken_owners, wakes.called);
                 tokio::join!(
-                    run_tokens(&operator, concurrency, caches.tokens, woken, &shutdown),
+                    run_tokens(&operator, runs, caches.tokens, woken, &shutdown),
                     finish_orphans(&operator, &shutdown),
                 );
             }
@@ -146,10 +156,11 @@ async fn run_accounts<K, F>(
 
 async fn run_tokens(
     operator: &Operator,
-    concurrency: u16,
+    runs: u16,
     writer: Writer<Watched>,
-    (woken_accounts, woken_owners): (
+    (woken_accounts, woken_owners, called): (
         UnboundedReceiver<AccountKey>,
+        UnboundedReceiver<ObjectRef<Watched>>,
         UnboundedReceiver<ObjectRef<Watched>>,
     ),
     shutdown: &CancellationToken,
@@ -171,9 +182,10 @@ async fn run_tokens(
         }
     };
     let controller = Controller::for_stream(changed, store)
-        .with_config(controller::Config::default().concurrency(concurrency))
+        .with_config(controller::Config::default().concurrency(runs))
         .reconcile_on(of_account)
         .reconcile_on(received(woken_owners))
+        .reconcile_on(received(called))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
             |token, operator: Arc<Operator>| async move {
@@ -272,24 +284,42 @@ async fn watch_namespaces(operator: &Operator, wake: UnboundedSender<ObjectRef<W
     }
 }
 
-/// Begins nothing after `shutdown`; the Secret that it is at is finished.
+/// Begins nothing after `shutdown`; what it is at is finished.
 async fn finish_orphans(operator: &Operator, shutdown: &CancellationToken) {
     // A PlatformToken that is not in the cache is gone only once all were listed.
     tokio::select! {
         () = shutdown.cancelled() => return,
         listed = operator.context.tokens.wait_until_ready() => if listed.is_err() { return },
     }
+    let mut look = tokio::time::interval(Operator::LOOK_FOR_ORPHANS);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut waiting, mut under_way, mut stopping) = (Vec::new(), HashSet::new(), false);
+    let mut finishing = FuturesUnordered::new();
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(Operator::LOOK_FOR_ORPHANS) => {}
-        }
-        operator.forget_vanished();
-        for (namespace, name) in operator.orphans() {
-            if shutdown.is_cancelled() {
-                return;
+            () = shutdown.cancelled(), if !stopping => {
+                (stopping, waiting) = (true, Vec::new());
             }
-            operator.finish_orphan(&namespace, &name).await;
+            _ = look.tick(), if !stopping => {
+                operator.forget_vanished();
+                waiting = operator.orphans();
+                waiting.reverse();
+            }
+            Some(finished) = finishing.next() => {
+                under_way.remove(&finished);
+            }
+            else => return,
+        }
+        // Several at once: one whose revocation hangs holds up no other.
+        while finishing.len() < ORPHANS
+            && let Some(orphan) = waiting.pop()
+        {
+            if under_way.insert(orphan.clone()) {
+                finishing.push(async move {
+                    operator.finish_orphan(&orphan.0, &orphan.1).await;
+                    orphan
+                });
+            }
         }
     }
 }
@@ -386,6 +416,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let settings = Settings {
             platforms: Platforms::new(Vec::<BaseUrl>::new(), |_| unreachable!("nobody asks")),
+            concurrency: 32,
             served: Served::these(vec![]),
             instance: "test".into(),
             clock: Clock::system(),
@@ -393,7 +424,7 @@ mod tests {
         };
         let client = Client::new(tower::service_fn(answer), "default");
         let telemetry = Arc::new(Telemetry::default());
-        let running = run(client, settings, 1, telemetry, shutdown.clone());
+        let running = run(client, settings, telemetry, shutdown.clone());
         let stop = async {
             tokio::time::sleep(Duration::from_secs(30)).await;
             shutdown.cancel();

@@ -80,6 +80,7 @@ pub(crate) async fn live(world: &Arc<World>, life: &Arc<Life>) {
             Some(done) = process.running.next() => process.queue.finish(&done.0, done.1),
             Some(account) = process.wakes.accounts.recv() => process.queue.wake(Item::Account(account)),
             Some(account) = process.wakes.tokens.recv() => process.wake_users(&account),
+            Some(token) = process.wakes.called.recv() => process.queue.wake(token_item(&token)),
             Some(secret) = process.wakes.credentials.recv() => process.watch_credentials(&secret),
             () = at(arrival) => process.take_in(),
             () = at(due) => {}
@@ -349,6 +350,12 @@ fn settings(world: &Arc<World>, life: &Arc<Life>, stream: [u64; 2]) -> Settings 
     Settings {
         platforms,
         served: Served::Everywhere,
+        // Few, so that PlatformTokens stand in line.
+        concurrency: if world.setup.seed.is_multiple_of(2) {
+            1
+        } else {
+            3
+        },
         instance: "simulated".into(),
         clock: Clock::simulated(world.now()),
         fresh: Box::new(fresh),

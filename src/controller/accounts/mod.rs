@@ -29,7 +29,8 @@ use crate::api::{
     Reason, TokenHash, TokenId, UserId,
 };
 use crate::plan::{
-    AccountFacts, Admission, Identity, Leftover, Missing, Proof, Trouble, report_account,
+    AccountFacts, Admission, Identity, Leftover, Missing, Moment, Proof, Trouble, backoff,
+    report_account,
 };
 use crate::platform::{Client, Throttle};
 
@@ -37,8 +38,12 @@ use crate::platform::{Client, Throttle};
 /// the current one: a proxy's 404 is no change of dialect.
 const ODD_ANSWERS: u32 = 3;
 
-/// How soon to look again where the status could not be written.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The longest wait where the status could not be written.
+const WRITE_AGAIN: Duration = Duration::from_secs(20);
+
+/// How long a proof is believed though a call is not answered: where some calls are answered and others are not, there are
+/// no more proofs than this.
+const BELIEVE_PROOF: Duration = Duration::from_secs(10);
 
 /// A proven account, ready to be used.
 pub(super) struct Session {
@@ -74,10 +79,14 @@ struct Known {
     last: Option<Arc<Session>>,
     /// What has become of the credentials Secret since it was read.
     changed: Option<Change>,
+    /// When that came to an end, on the monotonic clock.
+    at: Duration,
     /// Proofs that failed, in a row.
     failures: u32,
     /// Answers in the documented dialect, in a row, after one in the current.
     odd: u32,
+    /// Status writes that failed, in a row.
+    unwritten: u32,
     inventory: Inventory,
 }
 
@@ -224,6 +233,15 @@ impl Accounts {
         let _ = self.wake_account.send(key.clone());
     }
 
+    /// The platform did not answer a call with this account's credential: prove it anew, unless that was done a moment
+    /// ago. If it is down, the account's PlatformTokens then know it without a call each.
+    pub(super) fn doubt_silence(&self, key: &AccountKey, now: Moment) {
+        let proven = self.lock().get(key).map(|known| known.at);
+        if proven.is_none_or(|at| now.elapsed >= at + BELIEVE_PROOF) {
+            self.doubt(key);
+        }
+    }
+
     /// A credentials Secret changed: the accounts that used another state of it are proven anew, and not used until then.
     pub(super) fn credentials_changed(
         &self,
@@ -366,6 +384,20 @@ impl Accounts {
         }
     }
 
+    /// Whether the status was written; how often in a row it was not.
+    fn note_written(&self, key: &AccountKey, written: bool) -> u32 {
+        let mut known = self.lock();
+        let Some(known) = known.get_mut(key) else {
+            return u32::from(!written);
+        };
+        known.unwritten = if written {
+            0
+        } else {
+            known.unwritten.saturating_add(1)
+        };
+        known.unwritten
+    }
+
     fn was_odd_enough(&self, key: &AccountKey) -> bool {
         self.lock()
             .get(key)
@@ -459,10 +491,10 @@ pub(super) async fn reconcile<K: Account>(
     let _ = context
         .watch_credentials
         .send((credentials.namespace, credentials.name));
-    let wait = if written.is_err() {
-        wait.min(LOOK_AGAIN)
-    } else {
-        wait
+    let unwritten = context.accounts.note_written(&key, written.is_ok());
+    let wait = match unwritten {
+        0 => wait,
+        _ => wait.min(backoff(unwritten, &key.to_string()).min(WRITE_AGAIN)),
     };
     if let Err(trouble) = proof {
         let reason = trouble.reason;
@@ -493,9 +525,9 @@ fn remember<K: Account>(
     let told = former.as_ref().filter(|former| former.of == of);
     let changed = told.and_then(|former| former.changed.clone());
     let changed = changed.filter(|change| change.is_news(proven.secret.as_ref()));
-    let (mut failures, mut odd) = former
-        .as_ref()
-        .map_or((0, 0), |former| (former.failures, former.odd));
+    let (mut failures, mut odd, unwritten) = former.as_ref().map_or((0, 0, 0), |former| {
+        (former.failures, former.odd, former.unwritten)
+    });
     odd = if proven.odd { odd + 1 } else { 0 };
     let resync = Duration::from(settings.resync_interval);
     let wait = match &proven.session {
@@ -520,8 +552,10 @@ fn remember<K: Account>(
             proven,
             last,
             changed,
+            at: context.clock.now().elapsed,
             failures,
             odd,
+            unwritten,
             inventory,
         },
     );

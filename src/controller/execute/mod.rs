@@ -9,6 +9,8 @@ use std::sync::Arc;
 use super::Context;
 use super::accounts::Session;
 use super::memory::Written;
+use super::slots::Slot;
+use crate::api::Reason;
 use crate::plan::{Outcome, Snapshot, Step, render};
 
 /// Carries out steps for one PlatformToken during one run.
@@ -16,6 +18,8 @@ pub(super) struct Executor<'a> {
     pub context: &'a Context,
     /// The session that the snapshot's account stands for: a POST goes out with no other credential.
     pub session: Option<Arc<Session>>,
+    /// Where the run is one for a PlatformToken, its slot: it depends on what the platform answers.
+    pub slot: Option<&'a Slot<'a>>,
     /// Our own writes, for the next run.
     pub written: &'a mut Written,
 }
@@ -23,6 +27,14 @@ pub(super) struct Executor<'a> {
 impl Executor<'_> {
     /// Carries out one step.
     pub(super) async fn execute(&mut self, step: &Step, s: &Snapshot) -> Outcome {
+        let outcome = self.take(step, s).await;
+        if let (Some(slot), Some(answered)) = (self.slot, answered(step, &outcome)) {
+            slot.note(answered);
+        }
+        outcome
+    }
+
+    async fn take(&mut self, step: &Step, s: &Snapshot) -> Outcome {
         match step {
             Step::ReadSecret { name } => self.read_secret(s, name).await,
             Step::Preflight { name } => self.preflight(s, name).await,
@@ -61,5 +73,32 @@ impl Executor<'_> {
             } => self.revoke(s, token_id, base_url, with).await,
             Step::LiftFinalizer => self.lift_finalizer(s).await,
         }
+    }
+}
+
+/// Whether the platform answered in this step; none if it was not asked, or if something else went wrong.
+fn answered(step: &Step, outcome: &Outcome) -> Option<bool> {
+    let asks = matches!(
+        step,
+        Step::Mint(_)
+            | Step::FindMinted(_)
+            | Step::Recover(_)
+            | Step::Verify { .. }
+            | Step::Revoke { .. }
+    );
+    match outcome {
+        _ if !asks => None,
+        Outcome::Failed(trouble)
+        | Outcome::NotMinted(trouble)
+        | Outcome::MintUnknown(trouble)
+        | Outcome::RevokeUnknown(trouble) => match trouble.reason {
+            Reason::Unreachable => Some(false),
+            Reason::Unauthorized | Reason::Forbidden | Reason::Refused | Reason::BrokenAnswer => {
+                Some(true)
+            }
+            _ => None,
+        },
+        Outcome::Stale => None,
+        _ => Some(true),
     }
 }

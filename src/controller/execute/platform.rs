@@ -228,8 +228,15 @@ impl Executor<'_> {
     /// What a failure means; one that concerns the whole account is told to it as well.
     fn platform_trouble(&self, doing: &str, error: &Error) -> Trouble {
         let session = self.session.as_deref();
-        if let (Some(session), Error::Unauthorized(_) | Error::Forbidden(_)) = (session, error) {
-            self.context.accounts.doubt(&session.key);
+        let accounts = &self.context.accounts;
+        match (session, error) {
+            (Some(session), Error::Unauthorized(_) | Error::Forbidden(_)) => {
+                accounts.doubt(&session.key);
+            }
+            (Some(session), Error::NotSent(_) | Error::Lost(_) | Error::Unavailable { .. }) => {
+                accounts.doubt_silence(&session.key, self.context.clock.now());
+            }
+            _ => {}
         }
         let throttle = session.map(|session| &*session.throttle);
         self.context.call_failed(throttle, doing, error)

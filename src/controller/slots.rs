@@ -1,0 +1,397 @@
+//! Who is worked on at once, so that one broken account holds up no PlatformToken of another: each of its calls takes as
+//! long as a deadline allows.
+//!
+//! - A run takes a slot of its account, of which there are `--concurrency`, and four times as many in all.
+//! - Where there is none, the PlatformToken stands in line, and its run ends at once: what waits costs no more than a
+//!   name. Whoever leaves a slot has the next one called: of the account with the fewest slots, deletions first.
+//! - An account that did not answer in time has one slot until it answers, and all such accounts have a quarter of all.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::ResourceExt;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::accounts::account_key;
+use super::tokens::Watched;
+use crate::api::{AccountKey, PlatformToken};
+
+/// So many accounts may use all of their slots at once.
+pub(super) const ACCOUNTS: u16 = 4;
+
+/// The slots of every account, and who waits for one.
+pub(super) struct Slots {
+    lines: Mutex<Lines<Arc<Name>>>,
+    /// Wakes whoever has a slot now.
+    call: UnboundedSender<ObjectRef<Watched>>,
+}
+
+/// Namespace and name of a PlatformToken.
+type Name = (String, String);
+
+/// Leave to work on one PlatformToken, until it is dropped.
+pub(super) struct Slot<'a> {
+    slots: &'a Slots,
+    account: AccountKey,
+}
+
+impl Slots {
+    pub(super) fn new(of_account: u16, call: UnboundedSender<ObjectRef<Watched>>) -> Self {
+        Self {
+            lines: Mutex::new(Lines::new(of_account.into())),
+            call,
+        }
+    }
+
+    /// A slot, or none: then the PlatformToken stands in line, and is woken when it has one.
+    pub(super) fn enter(&self, token: &PlatformToken) -> Option<Slot<'_>> {
+        let account = account_key(token);
+        let name = Arc::new((token.namespace().unwrap_or_default(), token.name_any()));
+        let goes = token.metadata.deletion_timestamp.is_some();
+        let entered = self.lock().enter(&account, name, goes);
+        // Lazily: a slot that was never taken must not be given back.
+        entered.then(|| Slot {
+            slots: self,
+            account,
+        })
+    }
+
+    /// Whoever is gone, or names another account now, waits no more. To be called from time to time: one that was called
+    /// and never came holds a slot.
+    pub(super) fn forget_vanished(&self, tokens: &Store<Watched>) {
+        let waits = |account: &AccountKey, (namespace, name): &Name| {
+            let token = tokens.get(&ObjectRef::new(name).within(namespace));
+            let token = token.as_ref().and_then(|token| token.0.as_ref().ok());
+            token.is_some_and(|token| account_key(token) == *account)
+        };
+        let called = self.lock().forget(|account, name| !waits(account, name));
+        self.wake(called);
+    }
+
+    fn wake(&self, called: Vec<Arc<Name>>) {
+        for token in called {
+            let (namespace, name) = &*token;
+            let _ = self.call.send(ObjectRef::new(name).within(namespace));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines<Arc<Name>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot<'_> {
+    /// The platform answered a call for this account's PlatformToken, or it did not.
+    pub(super) fn note(&self, answered: bool) {
+        let called = self.slots.lock().note(&self.account, answered);
+        self.slots.wake(called);
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let called = self.slots.lock().leave(&self.account);
+        self.slots.wake(called);
+    }
+}
+
+/// The rule, for whatever stands in line. Nobody stands in line who may have a slot: everything that makes room calls.
+struct Lines<T> {
+    /// Slots of one account.
+    of_account: usize,
+    /// Slots that are taken.
+    taken: usize,
+    /// How many ever stood in line.
+    arrivals: u64,
+    accounts: BTreeMap<AccountKey, Line<T>>,
+}
+
+/// One account.
+struct Line<T> {
+    /// Slots that are taken, those of `called` among them.
+    taken: usize,
+    /// Who has a slot and has not come yet.
+    called: BTreeSet<T>,
+    waiting: BTreeMap<Place, T>,
+    places: HashMap<T, Place>,
+    /// The last call was not answered in time.
+    slow: bool,
+}
+
+/// Whether it is to stay, and when it came: deletions go first.
+type Place = (bool, u64);
+
+/// What may still be taken.
+struct Room {
+    /// How many an account may have.
+    account: usize,
+    /// How many are free.
+    all: usize,
+    /// How many are free for accounts that do not answer.
+    slow: usize,
+}
+
+impl Room {
+    fn is_for<T>(&self, line: &Line<T>) -> bool {
+        let (of_account, free) = if line.slow {
+            (1, self.slow.min(self.all))
+        } else {
+            (self.account, self.all)
+        };
+        free > 0 && line.taken < of_account
+    }
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Self {
+            taken: 0,
+            called: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            places: HashMap::new(),
+            slow: false,
+        }
+    }
+}
+
+impl<T: Clone + Ord + Hash> Lines<T> {
+    fn new(of_account: usize) -> Self {
+        Self {
+            of_account,
+            taken: 0,
+            arrivals: 0,
+            accounts: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it has a slot now; if not, it stands in line.
+    fn enter(&mut self, account: &AccountKey, token: T, goes: bool) -> bool {
+        let room = self.room();
+        let line = self.accounts.entry(account.clone()).or_default();
+        if line.called.remove(&token) {
+            return true;
+        }
+        if room.is_for(line) {
+            line.taken += 1;
+            self.taken += 1;
+            return true;
+        }
+        self.arrivals += 1;
+        line.stand(token, (!goes, self.arrivals));
+        false
+    }
+
+    /// Gives a slot back. Who has it now.
+    fn leave(&mut self, account: &AccountKey) -> Vec<T> {
+        if let Some(line) = self.accounts.get_mut(account) {
+            line.taken -= 1;
+            self.taken -= 1;
+        }
+        self.call()
+    }
+
+    /// Whether the account answered. Who has a slot now for it.
+    fn note(&mut self, account: &AccountKey, answered: bool) -> Vec<T> {
+        let line = self.accounts.entry(account.clone()).or_default();
+        let changed = line.slow == answered;
+        line.slow = !answered;
+        if changed { self.call() } else { Vec::new() }
+    }
+
+    /// Strikes off whoever is gone. Who has a slot now.
+    fn forget(&mut self, is_gone: impl Fn(&AccountKey, &T) -> bool) -> Vec<T> {
+        for (account, line) in &mut self.accounts {
+            let waiting = line.places.extract_if(|token, _| is_gone(account, token));
+            for (_, place) in waiting {
+                line.waiting.remove(&place);
+            }
+            let called = line.called.len();
+            line.called.retain(|token| !is_gone(account, token));
+            let gone = called - line.called.len();
+            line.taken -= gone;
+            self.taken -= gone;
+        }
+        self.call()
+    }
+
+    /// Gives slots to those who stand in line, as far as there is room.
+    fn call(&mut self) -> Vec<T> {
+        let mut called = Vec::new();
+        while let Some(line) = self.next() {
+            let Some((_, token)) = line.waiting.pop_first() else {
+                break;
+            };
+            line.places.remove(&token);
+            line.called.insert(token.clone());
+            line.taken += 1;
+            self.taken += 1;
+            called.push(token);
+        }
+        self.accounts
+            .retain(|_, line| line.taken > 0 || line.slow || !line.waiting.is_empty());
+        called
+    }
+
+    /// Whose turn it is: of those with room, the account with the fewest slots; of several, the one whose first has the
+    /// better place.
+    fn next(&mut self) -> Option<&mut Line<T>> {
+        let room = self.room();
+        let waiting = self.accounts.values_mut().filter(|line| room.is_for(line));
+        let placed = waiting.filter_map(|line| {
+            let first = *line.waiting.keys().next()?;
+            Some(((line.taken, first), line))
+        });
+        placed.min_by_key(|(place, _)| *place).map(|(_, line)| line)
+    }
+
+    fn room(&self) -> Room {
+        let slow = self.accounts.values().filter(|line| line.slow);
+        let slow: usize = slow.map(|line| line.taken).sum();
+        Room {
+            account: self.of_account,
+            all: (self.of_account * usize::from(ACCOUNTS)).saturating_sub(self.taken),
+            slow: self.of_account.saturating_sub(slow),
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Line<T> {
+    /// Once in line, at the best place that it ever had.
+    fn stand(&mut self, token: T, place: Place) {
+        if let Some(known) = self.places.get(&token) {
+            if known.0 <= place.0 {
+                return;
+            }
+            self.waiting.remove(known);
+        }
+        self.waiting.insert(place, token.clone());
+        self.places.insert(token, place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::AccountKind;
+
+    /// What happens, in the words of the table below: `+a1` enters as number 1 of account a, `+a1!` while it is being
+    /// deleted, `-a` leaves a slot of account a, `?a` no answer of a, `=a` an answer, `~a1` it has vanished.
+    fn play(of_account: usize, story: &str) -> String {
+        let mut lines: Lines<String> = Lines::new(of_account);
+        let mut told = Vec::new();
+        for word in story.split_whitespace() {
+            let (deed, who) = word.split_at(1);
+            let account = AccountKey {
+                kind: AccountKind::ClusterPlatformAccount,
+                namespace: None,
+                name: who[..1].to_owned(),
+            };
+            let token = who.trim_end_matches('!').to_owned();
+            let called = match deed {
+                "+" => {
+                    let entered = lines.enter(&account, token, who.ends_with('!'));
+                    told.push(if entered {
+                        "in".to_owned()
+                    } else {
+                        "waits".to_owned()
+                    });
+                    continue;
+                }
+                "-" => lines.leave(&account),
+                "?" => lines.note(&account, false),
+                "=" => lines.note(&account, true),
+                _ => lines.forget(|_, name| *name == token),
+            };
+            told.push(if called.is_empty() {
+                "-".to_owned()
+            } else {
+                called.join(",")
+            });
+        }
+        told.join(" ")
+    }
+
+    #[test]
+    fn an_account_has_its_slots_and_whoever_leaves_has_the_next_one_called() {
+        for (of_account, story, told) in [
+            (2, "+a1 +a2 +a3 +a4", "in in waits waits"),
+            // In the order of arrival, and each once.
+            (
+                1,
+                "+a1 +a2 +a3 +a2 -a +a2 -a +a3 -a",
+                "in waits waits waits a2 in a3 in -",
+            ),
+            // Whoever was called has its slot, whoever comes meanwhile waits.
+            (1, "+a1 +a2 -a +a3 +a2 -a", "in waits a2 waits in a3"),
+            // Another account has slots of its own.
+            (1, "+a1 +a2 +b1 -b -a", "in waits in - a2"),
+            // Deletions first, also of those who stood in line before they were deleted.
+            (
+                1,
+                "+a1 +a2 +a3 +a4! -a +a4 -a",
+                "in waits waits waits a4 in a2",
+            ),
+            (
+                1,
+                "+a1 +a2 +a3 +a3! +a3 -a",
+                "in waits waits waits waits a3",
+            ),
+        ] {
+            assert_eq!(play(of_account, story), told, "{story}");
+        }
+    }
+
+    #[test]
+    fn in_all_four_accounts_may_use_all_their_slots_and_whoever_has_the_fewest_goes_first() {
+        for (of_account, story, told) in [
+            (1, "+a1 +b1 +c1 +d1 +e1 -a", "in in in in waits e1"),
+            // a has the older ones in line, and e none at work.
+            (
+                2,
+                "+a1 +a2 +b1 +b2 +c1 +c2 +d1 +d2 +a3 +a4 +e1 -a -a",
+                "in in in in in in in in waits waits waits e1 a3",
+            ),
+        ] {
+            assert_eq!(play(of_account, story), told, "{story}");
+        }
+    }
+
+    #[test]
+    fn an_account_that_does_not_answer_has_one_slot_until_it_answers() {
+        for (of_account, story, told) in [
+            (
+                3,
+                "+a1 +a2 +a3 ?a +a4 +a5 -a -a -a +a4 -a +a5",
+                "in in in - waits waits - - a4 in a5 in",
+            ),
+            (3, "+a1 ?a +a2 +a3 +a4 =a", "in - waits waits waits a2,a3"),
+            // Of all such accounts together a quarter of all slots, in turn.
+            (
+                2,
+                "+a1 ?a +b1 ?b +c1 ?c -c +c1 +a2 -a -b +c1",
+                "in - in - in - - waits waits c1 a2 in",
+            ),
+            // They leave the others alone.
+            (
+                1,
+                "+a1 ?a +b1 ?b +c1 +d1 +e1 -a",
+                "in - in - in in waits e1",
+            ),
+        ] {
+            assert_eq!(play(of_account, story), told, "{story}");
+        }
+    }
+
+    #[test]
+    fn who_vanishes_waits_no_more_and_holds_no_slot_that_it_was_called_to() {
+        for (story, told) in [
+            ("+a1 +a2 +a3 ~a2 -a", "in waits waits - a3"),
+            ("+a1 +a2 +a3 -a ~a2 +a3", "in waits waits a2 a3 in"),
+            ("+a1 +a2 -a ~a2 +a3", "in waits a2 - in"),
+        ] {
+            assert_eq!(play(1, story), told, "{story}");
+        }
+    }
+}
