@@ -74,8 +74,8 @@ storm: prerequisites ## Kill the operator N=200 times (SEED=…) while tokens co
 	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane N=$${N:-200} SEED=$${SEED:-$$RANDOM} \
 		cargo test --locked --test storm -- --nocapture whenever
 
-bench: prerequisites ## Speed and cost of N=1000 tokens beside a bare loop (also LATENCY=20ms ROUNDS=3 IDLE=60s)
-	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane cargo bench --locked --bench issuance
+bench: prerequisites ## Speed of N=1000 tokens, fairness of FAIR=100 accounts, scale of SCALE=10000 tokens (0: not; all: half an hour)
+	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane cargo bench --locked --bench figures
 
 # A static binary, since the image holds nothing else; --target keeps the flag away from build scripts.
 image: prerequisites ## Build the container image (IMAGE=name:tag, CONTAINER=docker|podman|buildah)

@@ -14,7 +14,7 @@ use crate::process::{CpuTime, Memory};
 use crate::ready::{Became, ReadyWatch};
 use crate::settings::Settings;
 use crate::upstream::Upstream;
-use crate::world::World;
+use crate::world::{Population, World};
 
 /// How long after the last Ready its event, and whatever else it causes, may take; calls up to then belong to the
 /// issuance.
@@ -93,7 +93,7 @@ pub(crate) struct Idle {
 /// The bare loop, which runs in this very process.
 pub(crate) async fn measure_floor(settings: &Settings) -> anyhow::Result<Issuance> {
     eprintln!("  the floor: preparing");
-    let mut bench = Bench::prepare(settings.tokens, settings).await?;
+    let mut bench = Bench::prepare(of_one_account(settings.tokens), settings).await?;
     let floor = Floor::new(&bench.world).await?;
     let start = bench.start().await?;
     let cpu = CpuTime::from_now(std::process::id())?;
@@ -110,7 +110,7 @@ pub(crate) async fn measure_operator(
     idle: Option<Duration>,
 ) -> anyhow::Result<Operated> {
     eprintln!("  the operator: preparing");
-    let mut bench = Bench::prepare(settings.tokens, settings).await?;
+    let mut bench = Bench::prepare(of_one_account(settings.tokens), settings).await?;
     let (operator, issuance) = bench.operate(settings.tokens).await?;
     let memory = Memory::of(operator.pid())?;
     let idle = match idle {
@@ -127,16 +127,25 @@ pub(crate) async fn measure_operator(
 /// The memory of an operator that has issued `n` tokens.
 pub(crate) async fn measure_memory(settings: &Settings, n: usize) -> anyhow::Result<Memory> {
     eprintln!("  the operator's memory with {n}: preparing");
-    let mut bench = Bench::prepare(n, settings).await?;
+    let mut bench = Bench::prepare(of_one_account(n), settings).await?;
     let (operator, _) = bench.operate(n).await?;
     Memory::of(operator.pid())
 }
 
+/// So many PlatformTokens of one account, and nothing else.
+pub(crate) fn of_one_account(tokens: usize) -> Population {
+    Population {
+        accounts: 1,
+        tokens,
+        others: 0,
+    }
+}
+
 /// A world whose PlatformTokens wait, watched.
-struct Bench {
-    world: World,
-    ready: ReadyWatch,
-    http: reqwest::Client,
+pub(crate) struct Bench {
+    pub(crate) world: World,
+    pub(crate) ready: ReadyWatch,
+    pub(crate) http: reqwest::Client,
 }
 
 /// The moment when the clock started.
@@ -147,8 +156,8 @@ struct Start {
 }
 
 impl Bench {
-    async fn prepare(n: usize, settings: &Settings) -> anyhow::Result<Self> {
-        let world = World::with(n, settings).await?;
+    pub(crate) async fn prepare(there: Population, settings: &Settings) -> anyhow::Result<Self> {
+        let world = World::with(there, settings).await?;
         Ok(Self {
             ready: ReadyWatch::begin(world.admin.clone()).await?,
             http: Http::pool()?,
@@ -157,7 +166,7 @@ impl Bench {
     }
 
     /// Starts the operator and waits until it has issued all `n` tokens.
-    async fn operate(&mut self, n: usize) -> anyhow::Result<(Operator, Issuance)> {
+    pub(crate) async fn operate(&mut self, n: usize) -> anyhow::Result<(Operator, Issuance)> {
         let start = self.start().await?;
         let operator = Operator::start(&self.world)?;
         let cpu = CpuTime::from_birth(operator.pid());
@@ -207,7 +216,7 @@ impl Bench {
         })
     }
 
-    async fn upstream(&self) -> anyhow::Result<Upstream> {
+    pub(crate) async fn upstream(&self) -> anyhow::Result<Upstream> {
         Upstream::so_far(&self.http, &self.world.platform.base_url).await
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// What to measure.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Settings {
-    /// How many PlatformTokens wait when the clock starts (`N`).
+    /// How many PlatformTokens wait when the clock starts (`N`; 0 leaves this part out).
     pub(crate) tokens: usize,
     /// How long every answer of the platform takes (`LATENCY`).
     #[serde(serialize_with = "seconds")]
@@ -22,16 +22,22 @@ pub(crate) struct Settings {
     /// For how long the settled operator is watched doing nothing (`IDLE`).
     #[serde(serialize_with = "seconds")]
     pub(crate) idle: Duration,
+    /// How many accounts are measured for fairness, each with as many PlatformTokens (`FAIR`; 0 leaves it out).
+    pub(crate) fair: usize,
+    /// How many PlatformTokens are measured for scale (`SCALE`; 0 leaves it out).
+    pub(crate) scale: usize,
 }
 
 impl Settings {
     pub(crate) fn from_environment() -> anyhow::Result<Self> {
         let longest = |seconds| Duration::ZERO..=Duration::from_secs(seconds);
         Ok(Self {
-            tokens: number("N", 1000, 1..=20_000)?,
+            tokens: number("N", 1000, 0..=20_000)?,
             latency: duration("LATENCY", Duration::from_millis(20), longest(5))?,
             rounds: number("ROUNDS", 3, 1..=100)?,
             idle: duration("IDLE", Duration::from_mins(1), longest(3600))?,
+            fair: number("FAIR", 100, 0..=200)?,
+            scale: number("SCALE", 10_000, 0..=50_000)?,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::MEMORY_AT;
@@ -44,19 +45,14 @@ impl Report {
             .all(|round| round.issuance.upstream.minted == n)
     }
 
-    /// Writes all figures next to what cargo builds.
+    /// Writes all figures.
     pub(crate) fn write(&self) -> anyhow::Result<PathBuf> {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
-        let path = target.join("issuance.json");
         let figures = json!({
             "settings": self.settings, "cores": cores(), "exact": self.is_exact(), "ratio": self.ratio(),
             "floor": self.floor, "operator": self.operator,
             "memory": self.memory.map(|memory| json!({ "tokens": MEMORY_AT, "with": memory })),
         });
-        std::fs::create_dir_all(&target)
-            .and_then(|()| std::fs::write(&path, format!("{figures:#}\n")))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(path)
+        write("issuance", &figures)
     }
 
     /// The table. Times are medians over the rounds; calls are those of the last.
@@ -179,6 +175,17 @@ impl Report {
     }
 }
 
+/// Writes figures next to what cargo builds.
+pub(crate) fn write(name: &str, figures: &impl Serialize) -> anyhow::Result<PathBuf> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
+    let path = target.join(format!("{name}.json"));
+    let text = serde_json::to_string_pretty(figures)?;
+    std::fs::create_dir_all(&target)
+        .and_then(|()| std::fs::write(&path, text))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
 fn rest(table: &mut Table, idle: &Idle) {
     table.head(&format!("operator without work, for {:.0} s", idle.seconds));
     let kubernetes = &idle.kubernetes;
@@ -203,10 +210,10 @@ fn by_name(table: &mut Table, both: [&BTreeMap<String, u64>; 2]) {
     }
 }
 
-fn mib(memory: Memory) -> [String; 2] {
+pub(crate) fn mib(memory: Memory) -> [String; 2] {
     [memory.rss_kib, memory.peak_kib].map(|kib| format!("{:.1}", kib as f64 / 1024.0))
 }
 
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }

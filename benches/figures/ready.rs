@@ -1,7 +1,7 @@
 //! Waiting until PlatformTokens are Ready, by one watch: looking at them in turns would load the very server that is
 //! measured.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,7 +21,8 @@ const PROGRESS: Duration = Duration::from_secs(2);
 /// A watch of all PlatformTokens, caught up with the present.
 pub(crate) struct ReadyWatch {
     events: BoxStream<'static, Result<Event<PlatformToken>, watcher::Error>>,
-    ready: HashSet<String>,
+    /// Since when each is.
+    ready: HashMap<String, Instant>,
 }
 
 /// When PlatformTokens became Ready.
@@ -42,15 +43,29 @@ impl ReadyWatch {
         }
         Ok(Self {
             events,
-            ready: HashSet::new(),
+            ready: HashMap::new(),
         })
     }
 
     /// Waits until `all` are Ready.
     pub(crate) async fn until(&mut self, all: usize) -> anyhow::Result<Became> {
+        self.until_such(all, |_| true).await
+    }
+
+    /// When each became so.
+    pub(crate) fn moments(&self) -> impl Iterator<Item = Instant> {
+        self.ready.values().copied()
+    }
+
+    /// Waits until so many of those that are `such` are Ready, and looks at no others.
+    pub(crate) async fn until_such(
+        &mut self,
+        all: usize,
+        such: impl Fn(&PlatformToken) -> bool,
+    ) -> anyhow::Result<Became> {
         let (mut first, mut progress) = (None, Instant::now() + PROGRESS);
         loop {
-            let next = timeout(PATIENCE, self.next()).await.with_context(|| {
+            let next = timeout(PATIENCE, self.next(&such)).await.with_context(|| {
                 let ready = self.ready.len();
                 format!("{ready} of {all} PlatformTokens are Ready, and for {PATIENCE:?} no more became so")
             });
@@ -68,13 +83,19 @@ impl ReadyWatch {
     }
 
     /// Waits for one more.
-    async fn next(&mut self) -> anyhow::Result<()> {
+    async fn next(&mut self, such: impl Fn(&PlatformToken) -> bool) -> anyhow::Result<()> {
         while let Some(event) = self.events.try_next().await? {
             if let Event::Apply(token) | Event::InitApply(token) = event
                 && is_ready(&token)
-                && self.ready.insert(token.name_any())
+                && such(&token)
             {
-                return Ok(());
+                let known = self.ready.len();
+                self.ready
+                    .entry(token.name_any())
+                    .or_insert_with(Instant::now);
+                if self.ready.len() > known {
+                    return Ok(());
+                }
             }
         }
         anyhow::bail!("the watch of PlatformTokens ended")

@@ -57,6 +57,33 @@ impl Upstream {
         })
     }
 
+    /// What was asked for since an earlier reading.
+    pub(crate) fn since(self, earlier: &Self) -> Self {
+        let before = |name: &String| earlier.calls.get(name).copied().unwrap_or_default();
+        let calls = self.calls.into_iter().filter_map(|(name, times)| {
+            let times = times - before(&name);
+            (times > 0).then_some((name, times))
+        });
+        Self {
+            minted: self.minted - earlier.minted,
+            calls: calls.collect(),
+        }
+    }
+
+    /// How often a call was answered with success.
+    pub(crate) fn times(&self, name: &str) -> u64 {
+        self.calls.get(name).copied().unwrap_or_default()
+    }
+
+    /// All calls of a method.
+    pub(crate) fn such(&self, method: &str) -> u64 {
+        let such = self
+            .calls
+            .iter()
+            .filter(|(name, _)| name.starts_with(method));
+        such.map(|(_, times)| times).sum()
+    }
+
     /// All calls.
     pub(crate) fn total(&self) -> u64 {
         self.calls.values().sum()

@@ -1,5 +1,9 @@
-//! How fast N waiting PlatformTokens become Ready, and what they cost: the operator as it is released, beside a bare
-//! loop that makes only the necessary calls. `make bench` runs it; `N`, `LATENCY`, `ROUNDS` and `IDLE` shape it.
+//! The figures of the operator as it is released. `make bench` runs it:
+//!
+//! - `measure`: how fast `N` waiting PlatformTokens become Ready, and what they cost, beside a bare loop that makes only
+//!   the necessary calls. `LATENCY`, `ROUNDS` and `IDLE` shape it.
+//! - `fairness`: what one broken account does to the PlatformTokens of others: `FAIR` accounts with as many each.
+//! - `scale`: memory, restart and cost of `SCALE` PlatformTokens, beside three times as many Secrets of others.
 //!
 //! Every measurement has a control plane and a sandbox of its own, so both sides meet servers of the same age, and
 //! everything in the API server's counters is theirs. The sandbox and the operator are processes of their own; the
@@ -12,12 +16,14 @@
 )]
 
 mod calls;
+mod fairness;
 mod floor;
 mod measure;
 mod operator;
 mod process;
 mod ready;
 mod report;
+mod scale;
 mod settings;
 mod table;
 mod upstream;
@@ -35,8 +41,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use crate::fairness::measure_fairness;
 use crate::measure::{measure_floor, measure_memory, measure_operator};
-use crate::report::Report;
+use crate::report::{Report, write};
+use crate::scale::measure_scale;
 use crate::settings::Settings;
 
 /// The number of tokens that the aim for memory speaks of.
@@ -62,10 +70,25 @@ fn run() -> anyhow::Result<bool> {
         .enable_all()
         .build()
         .context("cannot start a runtime")?;
-    let report = runtime.block_on(take(settings))?;
-    println!("{}", report.table());
-    println!("all figures: {}", report.write()?.display());
-    Ok(report.is_exact())
+    let mut exact = true;
+    if settings.tokens > 0 {
+        let report = runtime.block_on(take(settings.clone()))?;
+        println!("{}", report.table());
+        println!("all figures: {}", report.write()?.display());
+        exact &= report.is_exact();
+    }
+    if settings.fair > 0 {
+        let fairness = runtime.block_on(measure_fairness(&settings))?;
+        println!("{}", fairness.table());
+        println!("all figures: {}", write("fairness", &fairness)?.display());
+    }
+    if settings.scale > 0 {
+        let scale = runtime.block_on(measure_scale(&settings))?;
+        println!("{}", scale.table());
+        println!("all figures: {}", write("scale", &scale)?.display());
+        exact &= scale.is_exact();
+    }
+    Ok(exact)
 }
 
 async fn take(settings: Settings) -> anyhow::Result<Report> {
