@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::Client;
 use serde_json::Value;
 
-use super::{Finding, Topic};
+use super::{Finding, Topic, shown};
 use crate::api::{crds, names};
 use crate::controller::call;
 
@@ -73,7 +73,7 @@ fn compare(kind: &str, ours: &Value, theirs: Option<&Value>) -> Option<Finding> 
         let text = format!(
             "the CRD of {kind} is older than this operator, it lacks {}; apply the CRDs of this version: kubectl apply \
              -k crds",
-            shown(&missing)
+            shown(missing, SHOWN)
         );
         return Some(Topic::Crds.failure(text));
     }
@@ -82,19 +82,9 @@ fn compare(kind: &str, ours: &Value, theirs: Option<&Value>) -> Option<Finding> 
         Topic::Crds.warning(format!(
             "the CRD of {kind} is newer than this operator, which ignores {}; upgrade the operator, or apply the CRDs of \
              its version",
-            shown(&extra)
+            shown(extra, SHOWN)
         ))
     })
-}
-
-fn shown(fields: &[&str]) -> String {
-    let more = fields.len().saturating_sub(SHOWN);
-    let shown = fields[..fields.len() - more].join(", ");
-    if more == 0 {
-        shown
-    } else {
-        format!("{shown} and {more} more")
-    }
 }
 
 /// The paths of all fields below `spec` and `status`.

@@ -2,9 +2,10 @@
 //! It writes nothing, and sends the platform reads only.
 //!
 //! - `cluster`: the API server answers and is new enough. `permissions`: each one is granted.
-//! - `crds`: the kinds are served as this version knows them. `tokens`: accounts answer, and what is left to be done.
+//! - `crds`: the kinds are served as this version knows them. `accounts`: they answer, and what is left to be done.
 //! - `report`: the findings as text or JSON.
 
+mod accounts;
 mod cluster;
 mod crds;
 mod permissions;
@@ -15,13 +16,15 @@ pub use report::{Report, json, text};
 
 use kube::Client;
 
+use crate::controller::{Platforms, Served};
+
 use crate::lease::Place;
 
 /// What an operator would work on.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    /// The namespaces whose PlatformTokens it would serve; none: all.
-    pub namespaces: Option<Vec<String>>,
+    /// The namespaces whose PlatformTokens it would serve.
+    pub served: Served,
     /// The Lease by which it elects a leader, if it does.
     pub lease: Option<Place>,
 }
@@ -114,16 +117,34 @@ impl Topic {
     }
 }
 
-/// Looks at everything. What cannot be asked without what failed before it is left out.
-pub async fn examine(client: &Client, scope: &Scope) -> Report {
-    let mut findings = cluster::examine(client).await;
-    if findings
-        .iter()
-        .any(|found| found.verdict == Verdict::Failure)
-    {
-        return Report { findings };
+/// Looks at everything; at accounts only if there are platforms to be asked. What cannot be asked without what failed
+/// before it is left out.
+pub async fn examine(client: Client, scope: Scope, platforms: Option<Platforms>) -> Report {
+    let mut findings = cluster::examine(&client).await;
+    if is_sound(&findings) {
+        findings.extend(permissions::examine(&client, &scope).await);
+        findings.extend(crds::examine(&client).await);
     }
-    findings.extend(permissions::examine(client, scope).await);
-    findings.extend(crds::examine(client).await);
+    if is_sound(&findings)
+        && let Some(platforms) = platforms
+    {
+        findings.extend(accounts::examine(client, scope.served, platforms).await);
+    }
     Report { findings }
+}
+
+fn is_sound(findings: &[Finding]) -> bool {
+    let mut verdicts = findings.iter().map(|found| found.verdict);
+    verdicts.all(|verdict| verdict < Verdict::Failure)
+}
+
+/// The first `most` of some names, and how many there are beside.
+fn shown<'a>(names: impl IntoIterator<Item = &'a str>, most: usize) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match names.split_at_checked(most) {
+        Some((shown, more)) if !more.is_empty() => {
+            format!("{} and {} more", shown.join(", "), more.len())
+        }
+        _ => names.join(", "),
+    }
 }

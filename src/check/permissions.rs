@@ -70,13 +70,8 @@ const ELECTING_FIRST: Rule = ("coordination.k8s.io", "leases", &["create"]);
 #[must_use]
 pub fn needed(scope: &Scope) -> Vec<Permission> {
     let mut needed = permissions(&EVERYWHERE, None);
-    match &scope.namespaces {
-        None => needed.extend(permissions(&SERVED, None)),
-        Some(namespaces) => {
-            for namespace in namespaces {
-                needed.extend(permissions(&SERVED, Some(namespace)));
-            }
-        }
+    for namespace in scope.served.watches() {
+        needed.extend(permissions(&SERVED, namespace.as_deref()));
     }
     if let Some(Place { namespace, name }) = &scope.lease {
         let of_one = permissions(&[ELECTING], Some(namespace)).into_iter();
@@ -186,6 +181,7 @@ mod tests {
     use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 
     use super::*;
+    use crate::controller::Served;
 
     #[test]
     fn the_manifests_grant_exactly_what_is_needed() {
@@ -215,7 +211,7 @@ mod tests {
             }
         }
         let scope = Scope {
-            namespaces: None,
+            served: Served::Everywhere,
             lease: Some(Place {
                 namespace: names::OPERATOR.into(),
                 name: names::OPERATOR.into(),
@@ -262,7 +258,7 @@ mod tests {
     #[test]
     fn secrets_are_asked_for_where_tokens_are_served() {
         let scope = Scope {
-            namespaces: Some(vec!["a".into(), "b".into()]),
+            served: Served::these(["a".into(), "b".into()]),
             lease: Some(Place {
                 namespace: "operator".into(),
                 name: "lease".into(),

@@ -52,7 +52,8 @@ pub fn text(report: &Report) -> String {
     out
 }
 
-fn counted(n: usize, thing: &str) -> String {
+/// So many things, in words.
+pub(super) fn counted(n: usize, thing: &str) -> String {
     match n {
         0 => format!("no {thing}"),
         1 => format!("1 {thing}"),

@@ -6,27 +6,25 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::election::LeaderElection;
+use super::reach::Reach;
 use crate::check::{self, Scope, Verdict};
 
-/// Arguments of `check`.
+/// Arguments of `check`. Give it those of the `run` that it is to check.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// How the findings are printed.
     #[arg(long, short, value_name = "FORMAT", default_value = "text")]
     output: Format,
 
-    /// A namespace that the operator is to serve; may be given several times. Left out, every namespace is.
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "PLATFORM_TOKEN_OPERATOR_WATCH_NAMESPACE",
-        value_delimiter = ',',
-        value_parser = super::namespace
-    )]
-    watch_namespace: Vec<String>,
+    #[command(flatten)]
+    reach: Reach,
 
     #[command(flatten)]
     leader_election: LeaderElection,
+
+    /// Look at cluster, permissions and CRDs alone, and ask the platform nothing: for an init container.
+    #[arg(long)]
+    cluster_only: bool,
 
     /// Fail on warnings as well.
     #[arg(long)]
@@ -44,11 +42,11 @@ enum Format {
 impl Check {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let (client, _) = super::kubernetes::client().await?;
-        let scope = Scope {
-            namespaces: Some(self.watch_namespace).filter(|names| !names.is_empty()),
-            lease: self.leader_election.place(),
-        };
-        let report = check::examine(&client, &scope).await;
+        let (platforms, served) = self.reach.resolve()?;
+        let lease = self.leader_election.place();
+        let scope = Scope { served, lease };
+        let platforms = (!self.cluster_only).then_some(platforms);
+        let report = check::examine(client, scope, platforms).await;
         let mut out = std::io::stdout().lock();
         match self.output {
             Format::Text => write!(out, "{}", check::text(&report))?,

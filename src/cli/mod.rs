@@ -4,6 +4,7 @@ mod check;
 mod crd;
 mod election;
 mod kubernetes;
+mod reach;
 mod run;
 mod sandbox;
 

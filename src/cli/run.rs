@@ -11,11 +11,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::asked_to_stop;
 use super::election::LeaderElection;
-use crate::api::{AttemptId, DEFAULT_BASE_URL, names};
+use super::reach::Reach;
+use crate::api::{AttemptId, names};
 use crate::clock::Clock;
-use crate::controller::{self, BaseUrl, Election, Platforms, Role, Served, Settings};
+use crate::controller::{self, Election, Role, Settings};
 use crate::lease::Identity;
-use crate::platform::{Http, Transport};
 use crate::telemetry::{self, LogFormat, Telemetry};
 
 /// How long everything may take to end: a POST takes at most 20 s and its store 15 s, and then the lease is released.
@@ -25,27 +25,8 @@ const DRAIN: Duration = Duration::from_secs(40);
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// A platform that accounts may name in `spec.baseURL`; may be given several times. Credentials are sent to no
-    /// other host. It replaces the default: name that one as well if it is still to be allowed.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "PLATFORM_TOKEN_OPERATOR_ALLOW_BASE_URL",
-        value_delimiter = ',',
-        default_value = DEFAULT_BASE_URL
-    )]
-    allow_base_url: Vec<BaseUrl>,
-
-    /// A namespace to serve; may be given several times. Left out, every namespace is served. Secrets are then reached by
-    /// a Role in each of them, and generated ones bear no finalizer.
-    #[arg(
-        long,
-        value_name = "NAMESPACE",
-        env = "PLATFORM_TOKEN_OPERATOR_WATCH_NAMESPACE",
-        value_delimiter = ',',
-        value_parser = super::namespace
-    )]
-    watch_namespace: Vec<String>,
+    #[command(flatten)]
+    reach: Reach,
 
     /// Where metrics and probes are served: `/metrics`, `/livez`, `/readyz`.
     #[arg(
@@ -99,12 +80,8 @@ impl Run {
             .with_context(|| format!("--log {:?} is no filter", self.log))?;
         telemetry::init_logs(self.log_format, filter);
 
-        let (client, server) = super::kubernetes::client().await?;
-        let pool = Http::pool()?;
-        let platforms = Platforms::new(self.allow_base_url, move |base_url| {
-            let transport: Arc<dyn Transport> = Arc::new(Http::new(pool.clone(), base_url));
-            transport
-        });
+        let (client, cluster) = super::kubernetes::client().await?;
+        let (platforms, served) = self.reach.resolve()?;
         let shutdown = CancellationToken::new();
         let listener = tokio::net::TcpListener::bind(self.listen)
             .await
@@ -112,7 +89,7 @@ impl Run {
         let telemetry = Arc::new(Telemetry::default());
         tracing::info!(
             version = super::VERSION,
-            %server,
+            server = %cluster,
             platforms = platforms.allowed(),
             metrics = %listener.local_addr()?,
             "starting"
@@ -128,7 +105,7 @@ impl Run {
         let election = self.leader_election.place().map(elect);
         let settings = Settings {
             platforms,
-            served: Served::these(self.watch_namespace),
+            served,
             concurrency: self.concurrency,
             instance: host,
             clock,

@@ -3,13 +3,17 @@
 use std::future::Future;
 use std::time::Duration;
 
-use kube::core::Status;
+use kube::api::ListParams;
+use kube::core::{ObjectList, Status};
 
 use crate::cause::innermost;
 use crate::plan::printable;
 
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Objects to ask for at once.
+const PAGE: u32 = 500;
 
 /// Why a call to the API server did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,28 @@ pub(crate) async fn call_opt<T>(
         Ok(object) => Ok(Some(object)),
         Err(KubeError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Lists everything, one page after the other; `take` gets each object.
+pub(crate) async fn each<T, F>(
+    scope: ListParams,
+    list: impl Fn(ListParams) -> F,
+    mut take: impl FnMut(T),
+) -> Result<(), KubeError>
+where
+    T: Clone,
+    F: Future<Output = kube::Result<ObjectList<T>>>,
+{
+    let mut scope = scope.limit(PAGE);
+    loop {
+        let page = call(list(scope.clone())).await?;
+        page.items.into_iter().for_each(&mut take);
+        let next = page.metadata.continue_.unwrap_or_default();
+        if next.is_empty() {
+            return Ok(());
+        }
+        scope = scope.continue_token(&next);
     }
 }
 

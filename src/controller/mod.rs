@@ -29,12 +29,14 @@ mod tokens;
 mod trouble;
 mod wiring;
 
+pub(crate) use accounts::{Inspected, Lingering};
 pub(crate) use kubernetes::{KubeError, call};
 pub use leadership::{Election, LostLeadership, Role, lead};
 pub use operator::{Caches, Operator, Settings, Wakes};
 pub use platforms::{BaseUrl, MalformedBaseUrl, Platforms};
 pub use served::Served;
 pub use tokens::Watched;
+pub(crate) use wiring::cluster_uid;
 pub use wiring::{StartError, run};
 
 use std::sync::Arc;

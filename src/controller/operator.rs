@@ -146,7 +146,7 @@ impl Operator {
     }
 
     /// Whether an object is in a namespace that is served. Everything that is done for one comes through here.
-    fn serves<K: Resource<DynamicType = ()>>(&self, object: &K) -> bool {
+    pub(super) fn serves<K: Resource<DynamicType = ()>>(&self, object: &K) -> bool {
         let namespace = object.meta().namespace.as_deref();
         self.context.served.covers(namespace)
     }

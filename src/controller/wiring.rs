@@ -108,7 +108,8 @@ pub async fn run(
     Ok(())
 }
 
-async fn cluster_uid(client: &Client) -> Result<String, KubeError> {
+/// What tells this cluster from others.
+pub(crate) async fn cluster_uid(client: &Client) -> Result<String, KubeError> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     Ok(call(namespaces.get("kube-system"))
         .await?

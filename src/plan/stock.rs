@@ -44,6 +44,12 @@ impl Listing {
         }
     }
 
+    /// The user; unknown on a documented platform whose list is empty.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&UserId> {
+        self.user_id.as_ref()
+    }
+
     /// Says that a token may be gone: it is one of this very account, old enough to be listed, and is not.
     #[must_use]
     pub fn missing(&self, issued: &Issued) -> Option<Missing> {

@@ -1,49 +1,40 @@
 //! Proves each account and hands out its session.
 //!
 //! `kind`: what the two account kinds have in common. `prove`: from a spec to a session. `stock`: what is on the account,
-//! and what of it nothing claims. Here: what is known of every account, and one run for one of them.
+//! and what of it nothing claims. `known`: what is known of every account. `inspect`: the same looks without the acts.
+//! Here: one run for one account.
 
+mod inspect;
 mod kind;
+mod known;
 mod prove;
 mod stock;
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::{ObjectRef, Store};
-use tokio::sync::mpsc::UnboundedSender;
 
+pub(crate) use self::inspect::{Inspected, Lingering};
 use self::kind::CredentialsKey;
 pub(super) use self::kind::{Account, account_key};
-use self::prove::{Proven, prove};
-use self::stock::Inventory;
-use super::kubernetes::{KubeError, version};
-use super::namespaces::NamespaceIndex;
+pub(super) use self::known::Accounts;
+use self::known::remember;
+use self::prove::prove;
+use super::Context;
+use super::kubernetes::KubeError;
 use super::report::{publish_if_new, report_unreadable, write_status};
-use super::{Context, Served};
 use crate::api::{
-    AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, RateLimit,
-    Reason, TokenHash, TokenId, UserId,
+    AccountKey, AccountKind, AccountStatus, ClusterPlatformAccount, PlatformAccount, Reason,
+    TokenId,
 };
-use crate::plan::{
-    AccountFacts, Admission, Identity, Leftover, Missing, Moment, Proof, Trouble, backoff,
-    report_account,
-};
+use crate::plan::{Identity, Trouble, backoff, report_account};
 use crate::platform::{Client, Throttle};
-
-/// How many times in a row a platform has to answer in the documented dialect before it is believed to have given up
-/// the current one: a proxy's 404 is no change of dialect.
-const ODD_ANSWERS: u32 = 3;
 
 /// The longest wait where the status could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(20);
-
-/// How long a proof is believed though a call is not answered: where some calls are answered and others are not, there are
-/// no more proofs than this.
-const BELIEVE_PROOF: Duration = Duration::from_secs(10);
 
 /// A proven account, ready to be used.
 pub(super) struct Session {
@@ -55,378 +46,6 @@ pub(super) struct Session {
     pub client: Client,
     /// How fast it may be called.
     pub throttle: Arc<Throttle>,
-}
-
-/// Every account of the cluster, as it was last proven.
-pub(super) struct Accounts {
-    known: Mutex<HashMap<AccountKey, Known>>,
-    throttles: Mutex<HashMap<AccountKey, (RateLimit, Arc<Throttle>)>>,
-    /// The caches tell which accounts there are.
-    namespaced: Store<DeserializeGuard<PlatformAccount>>,
-    cluster: Store<DeserializeGuard<ClusterPlatformAccount>>,
-    /// Wakes the PlatformTokens of an account that has changed.
-    wake_tokens: UnboundedSender<AccountKey>,
-    /// Wakes an account that shall be proven anew.
-    wake_account: UnboundedSender<AccountKey>,
-}
-
-/// What is known of one account.
-struct Known {
-    /// uid and generation that were proven; another one is not.
-    of: Revision,
-    proven: Proven,
-    /// The last session that it had.
-    last: Option<Arc<Session>>,
-    /// What has become of the credentials Secret since it was read.
-    changed: Option<Change>,
-    /// When that came to an end, on the monotonic clock.
-    at: Duration,
-    /// Proofs that failed, in a row.
-    failures: u32,
-    /// Answers in the documented dialect, in a row, after one in the current.
-    odd: u32,
-    /// Status writes that failed, in a row.
-    unwritten: u32,
-    inventory: Inventory,
-}
-
-/// What the watch tells of a Secret.
-#[derive(Clone)]
-enum Change {
-    /// It has another resourceVersion.
-    Edited(String),
-    /// It is gone.
-    Gone,
-}
-
-impl Change {
-    /// Whether whoever read this state of the Secret, if it was there, has not seen it.
-    fn is_news(&self, read: Option<&String>) -> bool {
-        match self {
-            Self::Edited(now) => version(Some(now)) > version(read),
-            Self::Gone => read.is_some(),
-        }
-    }
-}
-
-/// One state of one account's spec.
-type Revision = (Option<String>, Option<i64>);
-
-impl Accounts {
-    pub(super) fn new(
-        namespaced: Store<DeserializeGuard<PlatformAccount>>,
-        cluster: Store<DeserializeGuard<ClusterPlatformAccount>>,
-        wake_tokens: UnboundedSender<AccountKey>,
-        wake_account: UnboundedSender<AccountKey>,
-    ) -> Self {
-        Self {
-            known: Mutex::default(),
-            throttles: Mutex::default(),
-            namespaced,
-            cluster,
-            wake_tokens,
-            wake_account,
-        }
-    }
-
-    /// The account of this name, as far as it is known, and its session if it is proven.
-    pub(super) fn look_up(&self, key: &AccountKey) -> (AccountFacts, Option<Arc<Session>>) {
-        let revision = self.revision(key);
-        let known = self.lock();
-        let known = known.get(key);
-        let revision = match revision {
-            Ok(revision) => revision,
-            Err(trouble) => return broken(known, trouble),
-        };
-        let proven = known.filter(|known| known.of == revision);
-        let taken_back = known.is_some_and(|known| known.changed.is_some());
-        match proven.map(|known| &known.proven.session) {
-            None => (AccountFacts::Pending, None),
-            // Nothing is done with a credential that was taken back, nor with one that is not proven.
-            Some(Ok(_)) if taken_back => (AccountFacts::Pending, None),
-            Some(Ok(session)) => {
-                let identity = session.identity.clone();
-                (AccountFacts::Ready(identity), Some(session.clone()))
-            }
-            Some(Err(trouble)) => {
-                let mut trouble = trouble.clone();
-                trouble.message = format!("{key} is not ready: {}", trouble.message);
-                broken(known, trouble)
-            }
-        }
-    }
-
-    /// Whether a namespace may have new tokens of an account. One that cannot be used says so itself.
-    pub(super) fn admission(
-        &self,
-        key: &AccountKey,
-        namespace: &str,
-        namespaces: &NamespaceIndex,
-    ) -> Admission {
-        let selected = match key.kind {
-            AccountKind::PlatformAccount => None,
-            AccountKind::ClusterPlatformAccount => self.cluster.get(&ObjectRef::new(&key.name)),
-        };
-        let account = selected
-            .as_ref()
-            .and_then(|account| account.0.as_ref().ok());
-        let Some(selector) = account.and_then(|account| account.spec.namespace_selector.as_ref())
-        else {
-            return Admission::Granted;
-        };
-        let labels = namespaces.labels(namespace);
-        Admission::of(key, Some(selector), namespace, labels.as_ref())
-    }
-
-    /// Whether every account that is served was looked at, so that its credential is known if it can be.
-    pub(super) fn are_known(&self, served: &Served) -> bool {
-        fn keys<K: Account>(store: &Store<DeserializeGuard<K>>) -> Vec<AccountKey> {
-            let accounts = store.state();
-            let readable = accounts
-                .iter()
-                .filter_map(|account| account.0.as_ref().ok());
-            readable.map(Account::key).collect()
-        }
-        let known = self.lock();
-        let mut keys = keys(&self.namespaced)
-            .into_iter()
-            .chain(keys(&self.cluster));
-        keys.all(|key| known.contains_key(&key) || !served.covers(key.namespace.as_deref()))
-    }
-
-    /// A proven account of this user, whichever it is.
-    pub(super) fn of_user(&self, base_url: &str, user_id: &UserId) -> Option<Arc<Session>> {
-        let known = self.lock();
-        let current = |(key, known): &(&AccountKey, &Known)| {
-            self.revision(key)
-                .is_ok_and(|revision| revision == known.of)
-        };
-        let mut sessions: Vec<_> = known
-            .iter()
-            .filter(current)
-            .filter(|(_, known)| known.changed.is_none())
-            .filter_map(|(_, known)| known.proven.session.as_ref().ok())
-            .filter(|session| session.identity.base_url == base_url)
-            .filter(|session| session.identity.user_id.as_ref() == Some(user_id))
-            .collect();
-        sessions.sort_by(|a, b| a.key.cmp(&b.key));
-        sessions.first().map(|session| Arc::clone(session))
-    }
-
-    /// The hashes of every credential that an account uses, or used last.
-    pub(super) fn credentials(&self) -> BTreeSet<TokenHash> {
-        let known = self.lock();
-        known
-            .values()
-            .filter_map(|known| known.proven.credential.clone())
-            .collect()
-    }
-
-    /// Whether its account is still as this session knows it.
-    pub(super) fn is_current(&self, session: &Session) -> bool {
-        let (_, current) = self.look_up(&session.key);
-        current.is_some_and(|current| current.identity == session.identity)
-    }
-
-    /// The platform refused this account's credential: prove it anew.
-    pub(super) fn doubt(&self, key: &AccountKey) {
-        let _ = self.wake_account.send(key.clone());
-    }
-
-    /// The platform did not answer a call with this account's credential: prove it anew, unless that was done a moment
-    /// ago. If it is down, the account's PlatformTokens then know it without a call each.
-    pub(super) fn doubt_silence(&self, key: &AccountKey, now: Moment) {
-        let proven = self.lock().get(key).map(|known| known.at);
-        if proven.is_none_or(|at| now.elapsed >= at + BELIEVE_PROOF) {
-            self.doubt(key);
-        }
-    }
-
-    /// A credentials Secret changed: the accounts that used another state of it are proven anew, and not used until then.
-    pub(super) fn credentials_changed(
-        &self,
-        namespace: &str,
-        name: &str,
-        resource_version: Option<&String>,
-    ) {
-        for key in self.users_of(namespace, name) {
-            let mut known = self.lock();
-            let Some(known) = known.get_mut(&key) else {
-                continue;
-            };
-            let change = resource_version.cloned();
-            let change = change.map_or(Change::Gone, Change::Edited);
-            let is_news = change.is_news(known.proven.secret.as_ref());
-            let former = std::mem::replace(&mut known.changed, is_news.then_some(change));
-            if is_news {
-                self.doubt(&key);
-            } else if former.is_some() {
-                // It was read before the watch told of it.
-                let _ = self.wake_tokens.send(key);
-            }
-        }
-    }
-
-    /// Whether any account uses this credentials Secret.
-    pub(super) fn use_credentials(&self, namespace: &str, name: &str) -> bool {
-        !self.users_of(namespace, name).is_empty()
-    }
-
-    /// The accounts that use a credentials Secret.
-    fn users_of(&self, namespace: &str, name: &str) -> Vec<AccountKey> {
-        fn users<K: Account>(
-            store: &Store<DeserializeGuard<K>>,
-            namespace: &str,
-            name: &str,
-        ) -> Vec<AccountKey> {
-            let uses = |account: &&K| {
-                let credentials = account.credentials();
-                credentials.namespace == namespace && credentials.name == name
-            };
-            let accounts = store.state();
-            let readable = accounts
-                .iter()
-                .filter_map(|account| account.0.as_ref().ok());
-            readable.filter(uses).map(Account::key).collect()
-        }
-        let mut concerned = users(&self.namespaced, namespace, name);
-        concerned.extend(users(&self.cluster, namespace, name));
-        concerned.sort();
-        concerned
-    }
-
-    /// Which state of which account the caches have.
-    fn revision(&self, key: &AccountKey) -> Result<Revision, Trouble> {
-        fn of<K: Account>(
-            store: &Store<DeserializeGuard<K>>,
-            key: &AccountKey,
-        ) -> Result<Revision, Trouble> {
-            let mut reference = ObjectRef::new(&key.name);
-            if let Some(namespace) = &key.namespace {
-                reference = reference.within(namespace);
-            }
-            let Some(account) = store.get(&reference) else {
-                let text = format!(
-                    "there is no {key}: create it; if the name is wrong, delete this PlatformToken and create one that \
-                     names the right account"
-                );
-                return Err(Trouble::stalled(Reason::AccountNotFound, text));
-            };
-            match &account.0 {
-                Ok(account) => Ok((account.meta().uid.clone(), account.meta().generation)),
-                Err(invalid) => {
-                    let text = format!("{key} cannot be read: {}; correct it", invalid.error);
-                    Err(Trouble::stalled(Reason::InvalidSpec, text))
-                }
-            }
-        }
-        match key.kind {
-            AccountKind::PlatformAccount => of(&self.namespaced, key),
-            AccountKind::ClusterPlatformAccount => of(&self.cluster, key),
-        }
-    }
-
-    /// What stocktaking remembers of this state of an account.
-    fn inventory<K: Account>(&self, account: &K) -> Inventory {
-        let of = (account.uid(), account.meta().generation);
-        let known = self.lock();
-        let same = known.get(&account.key()).filter(|known| known.of == of);
-        same.map(|known| known.inventory.clone())
-            .unwrap_or_default()
-    }
-
-    /// What the last stock of an account showed of one PlatformToken beside what it names.
-    pub(super) fn leftovers(&self, key: &AccountKey, uid: &str) -> Vec<Leftover> {
-        let known = self.lock();
-        let listed = known.get(key).map(|known| &known.inventory.leftovers);
-        listed
-            .and_then(|listed| listed.get(uid).cloned())
-            .unwrap_or_default()
-    }
-
-    /// What the last stock of an account lacked of one PlatformToken.
-    pub(super) fn missing(&self, key: &AccountKey, uid: Option<&str>) -> Option<Missing> {
-        let known = self.lock();
-        known.get(key)?.inventory.missing.get(uid?).cloned()
-    }
-
-    /// Keeps what stocktaking remembers, and wakes whom it concerns.
-    fn keep(&self, key: &AccountKey, inventory: Inventory) {
-        let concerns = !inventory.leftovers.is_empty() || !inventory.missing.is_empty();
-        if let Some(known) = self.lock().get_mut(key) {
-            known.inventory = inventory;
-        }
-        if concerns {
-            let _ = self.wake_tokens.send(key.clone());
-        }
-    }
-
-    /// The throttle of an account survives every proof, so that a pause does too; a new limit begins anew.
-    fn throttle(&self, key: &AccountKey, limit: RateLimit) -> Arc<Throttle> {
-        let fresh = || (limit, Arc::new(Throttle::new(limit)));
-        let mut throttles = self
-            .throttles
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let entry = throttles.entry(key.clone()).or_insert_with(fresh);
-        if entry.0 != limit {
-            *entry = fresh();
-        }
-        entry.1.clone()
-    }
-
-    /// Proofs of this account that have failed in a row, this one included.
-    fn failures(&self, key: &AccountKey, proof: &Proof) -> u32 {
-        let before = self.lock().get(key).map_or(0, |known| known.failures);
-        match proof {
-            Ok(_) => 0,
-            Err(_) => before.saturating_add(1),
-        }
-    }
-
-    /// Whether the status was written; how often in a row it was not.
-    fn note_written(&self, key: &AccountKey, written: bool) -> u32 {
-        let mut known = self.lock();
-        let Some(known) = known.get_mut(key) else {
-            return u32::from(!written);
-        };
-        known.unwritten = if written {
-            0
-        } else {
-            known.unwritten.saturating_add(1)
-        };
-        known.unwritten
-    }
-
-    fn was_odd_enough(&self, key: &AccountKey) -> bool {
-        self.lock()
-            .get(key)
-            .is_some_and(|known| known.odd + 1 >= ODD_ANSWERS)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<AccountKey, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether this says that an account, or what it needs, is deleted: nobody has put another in its place.
-fn is_gone(trouble: &Trouble) -> bool {
-    matches!(
-        trouble.reason,
-        Reason::AccountNotFound | Reason::CredentialsMissing
-    )
-}
-
-/// What is left of an account that cannot be used.
-fn broken(known: Option<&Known>, trouble: Trouble) -> (AccountFacts, Option<Arc<Session>>) {
-    let last = known.and_then(|known| known.last.clone());
-    match last.filter(|_| is_gone(&trouble)) {
-        Some(last) => {
-            let identity = last.identity.clone();
-            (AccountFacts::Left(identity, trouble), Some(last))
-        }
-        None => (AccountFacts::Broken(trouble), None),
-    }
 }
 
 /// Proves one account and tells what came of it; when to look again.
@@ -500,67 +119,6 @@ pub(super) async fn reconcile<K: Account>(
         let reason = trouble.reason;
         tracing::warn!(account = %key, reason = reason.as_str(), "{}", trouble.message);
         publish_if_new(context, account, &former.conditions, &trouble).await;
-    }
-    wait
-}
-
-/// Keeps what a proof has brought, wakes the account's tokens if it makes a difference to them, and says when to prove
-/// again.
-fn remember<K: Account>(
-    account: &K,
-    context: &Context,
-    mut proven: Proven,
-    inventory: Inventory,
-) -> Duration {
-    let accounts = &context.accounts;
-    let (key, settings) = (account.key(), account.settings());
-    let of = (account.uid(), account.meta().generation);
-    let mut known = accounts.lock();
-    let former = known.remove(&key);
-    let same = former.as_ref().is_some_and(|former| {
-        let unchanged = former.changed.is_none();
-        unchanged && former.of == of && former.proven.facts() == proven.facts()
-    });
-    // What the watch told while the Secret was read may be newer. Another spec may name another Secret.
-    let told = former.as_ref().filter(|former| former.of == of);
-    let changed = told.and_then(|former| former.changed.clone());
-    let changed = changed.filter(|change| change.is_news(proven.secret.as_ref()));
-    let (mut failures, mut odd, unwritten) = former.as_ref().map_or((0, 0, 0), |former| {
-        (former.failures, former.odd, former.unwritten)
-    });
-    odd = if proven.odd { odd + 1 } else { 0 };
-    let resync = Duration::from(settings.resync_interval);
-    let wait = match &proven.session {
-        Ok(_) => {
-            failures = 0;
-            resync
-        }
-        Err(trouble) => {
-            failures = failures.saturating_add(1);
-            trouble.wait(failures - 1, &key.to_string()).min(resync)
-        }
-    };
-    let (last, credential) = former.map_or((None, None), |former| {
-        (former.last, former.proven.credential)
-    });
-    proven.credential = proven.credential.or(credential);
-    let last = proven.session.as_ref().ok().cloned().or(last);
-    known.insert(
-        key.clone(),
-        Known {
-            of,
-            proven,
-            last,
-            changed,
-            at: context.clock.now().elapsed,
-            failures,
-            odd,
-            unwritten,
-            inventory,
-        },
-    );
-    if !same {
-        let _ = accounts.wake_tokens.send(key);
     }
     wait
 }

@@ -13,10 +13,11 @@ use serde_json::json;
 
 use super::{Account, Session, account_key};
 use crate::api::{
-    AccountKey, AccountStatus, Attempt, AttemptRef, Owner, PlatformToken, Reason, TokenId, names,
+    AccountKey, AccountStatus, Attempt, AttemptRef, Owner, PlatformToken, Reason, TokenHash,
+    TokenId, names,
 };
 use crate::controller::Context;
-use crate::controller::kubernetes::{KubeError, call};
+use crate::controller::kubernetes::{KubeError, call, each};
 use crate::controller::report::publish;
 use crate::controller::secrets::token_of;
 use crate::controller::trouble::of_kubernetes;
@@ -25,9 +26,6 @@ use crate::plan::{
     baseline, take_stock,
 };
 use crate::platform::{Error, Row};
-
-/// Objects to ask for at once.
-const PAGE: u32 = 500;
 
 /// What stocktaking remembers.
 #[derive(Clone, Default)]
@@ -88,26 +86,9 @@ impl Inventory {
         context: &Context,
         session: &Session,
     ) -> Result<Stock, Trouble> {
-        session.throttle.background_permit().await?;
-        let identity = &session.identity;
-        let (user, begun) = (identity.user_id.as_ref(), context.clock.now());
-        let keep = |row: Row| {
-            let is_theirs = user.is_some_and(|user| row.user_id != *user);
-            (!is_theirs).then(|| Shown::from(row).listed(&context.cluster))
-        };
-        let rows = session
-            .client
-            .list(identity.dialect, user, None, keep)
-            .await
-            // The account is not doubted for it: its proof would ask for the next stock at once.
-            .map_err(|error| {
-                let doing = "taking stock of the account";
-                context.call_failed(Some(&session.throttle), doing, &error)
-            })?;
-        let listing = Listing::new(identity, begun, rows);
+        let listing = list(context, session).await?;
         self.missing = missing(&account.key(), context, &listing);
-        let exclusive = account.settings().exclusive;
-        let claims = if exclusive {
+        let claims = if account.settings().exclusive {
             claims(context)
                 .await
                 .map_err(|error| of_kubernetes(&error))?
@@ -116,19 +97,9 @@ impl Inventory {
         };
         let nothing = AccountStatus::default();
         let former = account.status().unwrap_or(&nothing);
-        let baseline = exclusive.then(|| {
-            let user_id = identity.user_id.as_ref();
-            let known = former.baseline(user_id).cloned();
-            known.unwrap_or_else(|| baseline(&listing, context.clock.now()))
-        });
-        let taking = Stocktaking {
-            listing: &listing,
-            claims: &claims,
-            credentials: &context.accounts.credentials(),
-            suspected: &former.unclaimed_token_ids,
-            baseline: baseline.as_ref(),
-        };
-        let mut stock = take_stock(&taking, context.clock.now());
+        let credentials = context.accounts.credentials();
+        let mut stock = compare(account, context, &listing, &claims, &credentials);
+        let identity = &session.identity;
         let may_store = claims.may_store(&identity.base_url, identity.user_id.as_ref());
         for token_id in self.unclaimed.note(&stock, may_store) {
             revoke(account, context, session, &token_id).await?;
@@ -142,6 +113,52 @@ impl Inventory {
         self.strangers.clone_from(&stock.strangers);
         Ok(stock)
     }
+}
+
+/// The complete list of an account.
+pub(super) async fn list(context: &Context, session: &Session) -> Result<Listing, Trouble> {
+    session.throttle.background_permit().await?;
+    let identity = &session.identity;
+    let (user, begun) = (identity.user_id.as_ref(), context.clock.now());
+    let keep = |row: Row| {
+        let is_theirs = user.is_some_and(|user| row.user_id != *user);
+        (!is_theirs).then(|| Shown::from(row).listed(&context.cluster))
+    };
+    let rows = session
+        .client
+        .list(identity.dialect, user, None, keep)
+        .await
+        // The account is not doubted for it: its proof would ask for the next stock at once.
+        .map_err(|error| {
+            let doing = "taking stock of the account";
+            context.call_failed(Some(&session.throttle), doing, &error)
+        })?;
+    Ok(Listing::new(identity, begun, rows))
+}
+
+/// What there is on an account, beside what the cluster claims of it.
+pub(super) fn compare<K: Account>(
+    account: &K,
+    context: &Context,
+    listing: &Listing,
+    claims: &Claims,
+    credentials: &BTreeSet<TokenHash>,
+) -> Stock {
+    let now = context.clock.now();
+    let nothing = AccountStatus::default();
+    let former = account.status().unwrap_or(&nothing);
+    let baseline = account.settings().exclusive.then(|| {
+        let known = former.baseline(listing.user_id()).cloned();
+        known.unwrap_or_else(|| baseline(listing, now))
+    });
+    let taking = Stocktaking {
+        listing,
+        claims,
+        credentials,
+        suspected: &former.unclaimed_token_ids,
+        baseline: baseline.as_ref(),
+    };
+    take_stock(&taking, now)
 }
 
 /// The tokens that PlatformTokens of an account name and its list lacks.
@@ -218,7 +235,7 @@ pub(super) fn cached_claims(context: &Context) -> Claims {
 }
 
 /// What the cluster claims, read live: what rests on it cannot be undone.
-async fn claims(context: &Context) -> Result<Claims, KubeError> {
+pub(super) async fn claims(context: &Context) -> Result<Claims, KubeError> {
     let mut claims = Claims::default();
     let mut stored = BTreeMap::new();
     for namespace in context.served.watches() {
@@ -227,40 +244,36 @@ async fn claims(context: &Context) -> Result<Claims, KubeError> {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
         };
-        let mut scope = ListParams::default()
-            .labels(&format!("{}=true", names::MANAGED_LABEL))
-            .limit(PAGE);
-        loop {
-            let page = call(secrets.list_metadata(&scope)).await?;
-            for secret in &page.items {
-                claims.named.extend(token_of(secret));
-                if let Some((uid, attempt)) = attempt_of(secret) {
-                    let newest = stored.entry(uid).or_insert(0);
-                    *newest = attempt.max(*newest);
-                }
+        let scope = ListParams::default().labels(&format!("{}=true", names::MANAGED_LABEL));
+        let list = |scope| async {
+            let scope = scope;
+            secrets.list_metadata(&scope).await
+        };
+        each(scope, list, |secret: PartialObjectMeta<Secret>| {
+            claims.named.extend(token_of(&secret));
+            if let Some((uid, attempt)) = attempt_of(&secret) {
+                let newest = stored.entry(uid).or_insert(0);
+                *newest = attempt.max(*newest);
             }
-            let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else {
-                break;
-            };
-            scope = scope.continue_token(&next);
-        }
+        })
+        .await?;
     }
     // Those of every namespace, served or not: what another operator makes on the same account is not unclaimed.
     let tokens: Api<DeserializeGuard<PlatformToken>> = Api::all(context.client.clone());
-    let mut scope = ListParams::default().limit(PAGE);
-    loop {
-        let page = call(tokens.list(&scope)).await?;
-        for token in &page.items {
-            match &token.0 {
-                Ok(token) => claim(&mut claims, token, &stored),
-                Err(_) => claims.unreadable = true,
-            }
-        }
-        let Some(next) = page.metadata.continue_.filter(|next| !next.is_empty()) else {
-            return Ok(claims);
-        };
-        scope = scope.continue_token(&next);
-    }
+    let list = |scope| async {
+        let scope = scope;
+        tokens.list(&scope).await
+    };
+    each(
+        ListParams::default(),
+        list,
+        |token: DeserializeGuard<PlatformToken>| match &token.0 {
+            Ok(token) => claim(&mut claims, token, &stored),
+            Err(_) => claims.unreadable = true,
+        },
+    )
+    .await?;
+    Ok(claims)
 }
 
 /// What one PlatformToken claims, beside the attempts that Secrets bear, by uid of their owner.

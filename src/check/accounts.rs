@@ -1,0 +1,148 @@
+//! The accounts: whether they answer, which of their tokens nothing claims, and what is still to be revoked.
+
+use std::sync::Arc;
+
+use kube::Client;
+
+use super::report::counted;
+use super::{Finding, Topic, shown};
+use crate::api::{AttemptId, TokenId, UserId, names};
+use crate::clock::Clock;
+use crate::controller::{
+    Inspected, KubeError, Lingering, Operator, Platforms, Served, Settings, cluster_uid,
+};
+use crate::plan::Stock;
+
+/// How many ids or names a finding names.
+const SHOWN: usize = 20;
+
+pub(super) async fn examine(client: Client, served: Served, platforms: Platforms) -> Vec<Finding> {
+    let operator = match operator(client, served, platforms).await {
+        Ok(operator) => operator,
+        Err(error) => return vec![unasked(Topic::Accounts, &error)],
+    };
+    let mut findings = match operator.inspect_accounts().await {
+        Ok(accounts) => judge(&accounts),
+        Err(error) => vec![unasked(Topic::Accounts, &error)],
+    };
+    findings.extend(match operator.lingering().await {
+        Ok(lingering) => owed(&lingering),
+        Err(error) => vec![unasked(Topic::Owed, &error)],
+    });
+    findings
+}
+
+/// An operator that nothing wakes.
+async fn operator(
+    client: Client,
+    served: Served,
+    platforms: Platforms,
+) -> Result<Operator, KubeError> {
+    let cluster = cluster_uid(&client).await?;
+    let settings = Settings {
+        platforms,
+        served,
+        concurrency: 1,
+        instance: names::OPERATOR.into(),
+        clock: Clock::system(),
+        fresh: Box::new(AttemptId::fresh),
+    };
+    let (operator, _, _) = Operator::new(client, cluster, settings, Arc::default());
+    Ok(operator)
+}
+
+fn unasked(topic: Topic, error: &KubeError) -> Finding {
+    topic.failure(format!(
+        "the cluster does not tell: {error}; mend what is found above"
+    ))
+}
+
+fn judge(accounts: &[Inspected]) -> Vec<Finding> {
+    if accounts.is_empty() {
+        let text = "there is no account; apply one, for instance examples/account.yaml";
+        return vec![Topic::Accounts.warning(text)];
+    }
+    let proofs = accounts.iter().map(proof);
+    let unclaimed = accounts.iter().filter_map(unclaimed);
+    proofs.chain(unclaimed).collect()
+}
+
+fn proof(account: &Inspected) -> Finding {
+    let key = &account.key;
+    match (&account.proof, account.warning) {
+        (Ok(identity), None) => {
+            let who = identity.username.as_deref();
+            let who = who.or(identity.user_id.as_ref().map(UserId::as_str));
+            let who = who.unwrap_or("a user that its first token will tell");
+            let dialect = identity.dialect;
+            Topic::Accounts.ok(format!("{key} answers as {who}, in the {dialect} dialect"))
+        }
+        (Ok(_), Some(warning)) => Topic::Accounts.warning(format!("{key} answers; {warning}")),
+        (Err(trouble), _) => {
+            let text = format!("{key}: {}: {}", trouble.reason, trouble.message);
+            Topic::Accounts.warning(text)
+        }
+    }
+}
+
+fn unclaimed(account: &Inspected) -> Option<Finding> {
+    let key = &account.key;
+    let stock = match account.stock.as_ref()? {
+        Ok(stock) => stock,
+        Err(trouble) => {
+            let text = format!("{key} cannot be listed: {}", trouble.message);
+            return Some(Topic::Unclaimed.warning(text));
+        }
+    };
+    if let Some(found) = told(stock, account.exclusive) {
+        return Some(Topic::Unclaimed.warning(format!("{key} {found}")));
+    }
+    let (upstream, managed) = (stock.counts.upstream, stock.counts.managed);
+    let text = format!(
+        "{key} has {}, {managed} of them named in this cluster, and none that may be this operator's and is not",
+        counted(upstream as usize, "token")
+    );
+    Some(Topic::Unclaimed.ok(text))
+}
+
+/// What nothing claims, and what becomes of it.
+fn told(stock: &Stock, exclusive: bool) -> Option<String> {
+    let ours = &stock.unclaimed;
+    if ours.is_empty() {
+        return None;
+    }
+    let (n, ids) = (ours.len(), shown(ours.iter().map(TokenId::as_str), SHOWN));
+    let then = if exclusive && stock.strangers.is_empty() {
+        let revoked = ours.intersection(&stock.revocable);
+        format!(
+            "the operator revokes {} of them at the second stock that finds them; look at the others, and revoke what \
+             nobody needs",
+            revoked.count()
+        )
+    } else {
+        "those with the tags of a PlatformToken that lives are revoked by it; look at the others, and revoke in the \
+         console what nobody needs"
+            .to_owned()
+    };
+    Some(format!(
+        "has {} that may be this operator's and that nothing in this cluster names ({ids}); {then}",
+        counted(n, "token")
+    ))
+}
+
+fn owed(lingering: &[Lingering]) -> Vec<Finding> {
+    if lingering.is_empty() {
+        return vec![Topic::Owed.ok("no PlatformToken is being deleted")];
+    }
+    let each = lingering.iter().map(|one| {
+        let says = one
+            .says
+            .as_deref()
+            .unwrap_or("its deletion has just begun, or no operator is at work");
+        Topic::Owed.warning(format!(
+            "PlatformToken {} is being deleted, and its token is not revoked yet: {says}",
+            one.token
+        ))
+    });
+    each.collect()
+}
