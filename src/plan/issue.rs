@@ -8,8 +8,8 @@ use super::keep::{keep, let_go, may_be_gone, release};
 use super::report::{is_ready, whole_seconds};
 use super::upstream::CLOCK_SKEW;
 use super::{
-    Fate, Halt, Identity, Minted, Moment, OpenAttempt, Plan, Reaction, SecretFacts, Snapshot, Step,
-    Trouble,
+    AccountFacts, Fate, Halt, Identity, Minted, Moment, OpenAttempt, Plan, Reaction, SecretFacts,
+    Snapshot, Step, Trouble,
 };
 use crate::api::{
     Attempt, AttemptAccount, AttemptRef, Dialect, Issued, Reason, TokenId, TokenValue, names,
@@ -320,6 +320,8 @@ pub(super) fn find_out(
         return match identity {
             // Where nobody else mints, the account finds what nobody claims.
             Ok(identity) if !tagged && is_newer_than_baseline(open, identity) => Ok(None),
+            // There is no account any more to write down what is found.
+            Ok(_) if !tagged && matches!(s.account, AccountFacts::Left(..)) => Ok(None),
             Ok(_) => Ok(Some(Step::FindMinted(open.attempt.clone()))),
             // There is nothing to find, only something to tell; nobody has to wait for that.
             Err(Halt::Trouble(_)) if !tagged && s.goes() => Ok(None),

@@ -169,6 +169,23 @@ fn an_account_that_is_deleted_serves_deletions_and_nothing_else() {
         ["revoke", "revoke", "remove", "lift_finalizer", "Gone"]
     );
     assert_eq!(refusals, 1);
+    // Without tags there is only something to write down, and nothing to write it into.
+    for (dialect, expected) in [
+        (Dialect::Current, "find_minted"),
+        (Dialect::Documented, "lift_finalizer"),
+    ] {
+        let lost = Attempt {
+            dialect,
+            ..attempt(1)
+        };
+        let unknown = Fate::Unknown { searched: None };
+        let going = Given {
+            attempt: Some(lost.clone()),
+            memory: remembering(open(lost, unknown)),
+            ..given(true, Given::default())
+        };
+        assert_eq!(going.next(at(100)), expected, "{dialect}");
+    }
     let refused = |step: &Step| match step {
         Step::Revoke { .. } => Outcome::Failed(Trouble::stalled(Reason::Unauthorized, "x")),
         step => fair_outcome(step),
