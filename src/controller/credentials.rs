@@ -49,6 +49,7 @@ async fn watch(operator: &Operator, secret: (String, String)) -> (String, String
     let scope = Config::default().fields(&format!("metadata.name={name}"));
     let events = watcher(api, scope).default_backoff();
     pin_mut!(events);
+    let mut listed = false;
     loop {
         let event = match timeout(LOOK_AGAIN, events.next()).await {
             Ok(Some(event)) => event,
@@ -56,9 +57,18 @@ async fn watch(operator: &Operator, secret: (String, String)) -> (String, String
             Ok(None) | Err(_) => break,
         };
         let version = match event {
-            Ok(Event::Apply(secret) | Event::InitApply(secret)) => secret.metadata.resource_version,
-            Ok(Event::Delete(_)) => None,
-            Ok(Event::Init | Event::InitDone) => continue,
+            Ok(Event::Init) => {
+                listed = false;
+                continue;
+            }
+            Ok(Event::InitApply(secret)) => {
+                listed = true;
+                secret.metadata.resource_version
+            }
+            Ok(Event::InitDone) if listed => continue,
+            Ok(Event::Apply(secret)) => secret.metadata.resource_version,
+            // It may have gone before the watch began.
+            Ok(Event::Delete(_) | Event::InitDone) => None,
             Err(error) => {
                 tracing::warn!(%error, namespace, name, "the watch of a credentials Secret failed; it is begun anew");
                 continue;
