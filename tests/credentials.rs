@@ -166,7 +166,7 @@ const STRANGER: &str =
 async fn a_broken_credential_is_named_and_heals_when_its_secret_changes() {
     let under = |key: &str, bytes: &[u8]| Some(json!({ key: ByteString(bytes.to_vec()) }));
     let variable = names::TOKEN_VARIABLE;
-    for (data, reason, says) in [
+    let rows = [
         (None, "CredentialsMissing", "there is no Secret credentials"),
         (
             under("other", b"x"),
@@ -192,32 +192,38 @@ async fn a_broken_credential_is_named_and_heals_when_its_secret_changes() {
             "not one line",
         ),
         (under(variable, STRANGER.as_bytes()), "Unauthorized", "401"),
-    ] {
-        for kind in KINDS {
-            let world = World::bare(Config::default()).await;
-            let exists = data.is_some();
-            if let Some(data) = &data {
+    ];
+    for kind in KINDS {
+        let world = World::bare(Config::default()).await;
+        let account = Account::create(&world, kind, "main", json!({})).await;
+        for (n, (data, reason, says)) in rows.iter().enumerate() {
+            let before = world.secret("credentials").await;
+            if before.is_some() {
+                world.delete::<Secret>("credentials").await;
+            }
+            if let Some(data) = data {
                 let secret = json!({ "metadata": { "name": "credentials" }, "data": data });
                 world.create::<Secret>(secret).await;
             }
-            let account = Account::create(&world, kind, "main", json!({})).await;
-            account.token("waiting").await;
             let message = account.until(reason).await;
             assert!(message.contains(says), "{kind:?} {reason}: {message}");
-            let message = world.until_trouble("waiting", reason).await;
+            let waiting = format!("waiting-{n}");
+            account.token(&waiting).await;
+            let message = world.until_trouble(&waiting, reason).await;
             let whole = message.contains(says) && message.contains(&account.name);
             assert!(whole, "{kind:?} {reason}: {message}");
             // White space around it is no part of it.
             let good = format!(" {}\n", world.admin_credential());
-            if exists {
+            if data.is_some() {
                 replace(&world, &good).await;
             } else {
                 world.credentials("credentials", &good).await;
             }
-            world.until_ready("waiting").await;
-            assert_eq!(world.minted(), 1, "{kind:?} {reason}");
-            account.delete().await;
+            world.until_ready(&waiting).await;
+            account.until("Proven").await;
+            assert_eq!(world.minted(), n as u64 + 1, "{kind:?} {reason}");
         }
+        account.delete().await;
     }
 }
 

@@ -188,7 +188,9 @@ async fn take_stock(dialect: Dialect, page_cap: usize, changes: usize) {
     };
     for id in before {
         let missing = listing.missing(&issued(&id)).is_some();
-        assert_eq!(missing, !after.contains(&id), "{id}");
+        assert_eq!(missing, !kept.contains(&id), "{id}");
+        // One that went after its row was read is found missing by the next list.
+        assert!(!missing || !after.contains(&id), "{id} lived throughout");
     }
     // A change that shows ends its pass, and each page begins with the last row of the one before.
     let asked = usize::try_from(platform.calls(Verb::Get)).unwrap();
@@ -201,11 +203,9 @@ const TOKENS: usize = 10_000;
 
 #[tokio::test]
 async fn of_ten_thousand_tokens_none_is_judged_missing_that_lived_throughout() {
-    for dialect in [Dialect::Current, Dialect::Documented] {
-        for changes in [0, 1, 3] {
-            take_stock(dialect, 100, changes).await;
-        }
-    }
+    take_stock(Dialect::Current, 100, 0).await;
+    take_stock(Dialect::Current, 100, 3).await;
+    take_stock(Dialect::Documented, 100, 3).await;
 }
 
 #[tokio::test]
