@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
-use futures::{StreamExt, pin_mut};
+use futures::{Stream, StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::core::PartialObjectMeta;
@@ -31,7 +31,8 @@ pub(super) async fn watch_all(operator: &Operator, mut asked: UnboundedReceiver<
             },
             // Who asked while it ended was not heard.
             Some(ended) = watches.next() => {
-                if operator.uses_credentials(&ended.0, &ended.1) {
+                operator.forget_credentials(&ended);
+                if operator.uses_credentials(&ended) {
                     watches.push(watch(operator, ended));
                 } else {
                     names.remove(&ended);
@@ -50,12 +51,7 @@ async fn watch(operator: &Operator, secret: (String, String)) -> (String, String
     let events = watcher(api, scope).default_backoff();
     pin_mut!(events);
     let mut listed = false;
-    loop {
-        let event = match timeout(LOOK_AGAIN, events.next()).await {
-            Ok(Some(event)) => event,
-            Err(_) if operator.uses_credentials(namespace, name) => continue,
-            Ok(None) | Err(_) => break,
-        };
+    while let Some(event) = next(operator, &secret, &mut events).await {
         let version = match event {
             Ok(Event::Init) => {
                 listed = false;
@@ -74,9 +70,23 @@ async fn watch(operator: &Operator, secret: (String, String)) -> (String, String
                 continue;
             }
         };
-        operator.credentials_changed(namespace, name, version.as_ref());
+        operator.credentials_changed(&secret, version.as_ref());
     }
     secret
+}
+
+/// The next event, as long as any account uses the Secret.
+async fn next<T>(
+    operator: &Operator,
+    secret: &(String, String),
+    events: &mut (impl Stream<Item = T> + Unpin),
+) -> Option<T> {
+    while operator.uses_credentials(secret) {
+        if let Ok(event) = timeout(LOOK_AGAIN, events.next()).await {
+            return event;
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Leads while it holds the lease: carries out what [`Candidate`] says, and ends the work before anybody else may begin.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
@@ -8,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::kubernetes::{KubeError, call, call_opt};
@@ -176,13 +178,11 @@ impl Stand {
 
     /// Waits until the present term is over, on either clock.
     async fn is_over(&self) {
-        let left = || {
+        over(|| {
             let term = self.candidate.term();
             term.map_or(Duration::ZERO, |term| term.left((self.now)()))
-        };
-        while !left().is_zero() {
-            sleep(left().min(LOOK_AT_CLOCKS)).await;
-        }
+        })
+        .await;
     }
 
     async fn carry_out(&self, step: Action) -> Option<Reply> {
@@ -268,6 +268,27 @@ impl Stand {
     }
 }
 
+/// Waits until nothing is `left`. Whatever wakes its task, it looks: a timer stands still while a machine sleeps, and what
+/// is polled after it may not go on.
+async fn over(left: impl Fn() -> Duration) {
+    let mut timer = pin!(sleep(Duration::ZERO));
+    poll_fn(|task| {
+        loop {
+            let left = left();
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            if timer.as_mut().poll(task).is_pending() {
+                return Poll::Pending;
+            }
+            timer
+                .as_mut()
+                .reset(Instant::now() + left.min(LOOK_AT_CLOCKS));
+        }
+    })
+    .await;
+}
+
 /// The lease as rules see it.
 fn lease(object: &LeaseObject) -> Lease {
     let spec = object.spec.clone().unwrap_or_default();
@@ -296,5 +317,24 @@ fn spec(record: &Record) -> LeaseSpec {
         renew_time: Some(MicroTime(record.renewed)),
         lease_transitions: i32::try_from(record.transitions).ok(),
         ..LeaseSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::poll;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_wakes_a_leader_that_slept_too_long_finds_its_term_over() {
+        let left = Cell::new(Duration::from_secs(5));
+        let mut over = pin!(over(|| left.get()));
+        assert!(poll!(over.as_mut()).is_pending());
+        // The machine slept: no timer has moved.
+        left.set(Duration::ZERO);
+        assert!(poll!(over.as_mut()).is_ready());
     }
 }

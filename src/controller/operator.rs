@@ -177,21 +177,25 @@ impl Operator {
         self.tokens_that(|token| token.meta().namespace.as_ref() == Some(&namespace))
     }
 
-    /// A credentials Secret has this resourceVersion now, or is gone.
+    /// A credentials Secret, by namespace and name, has this resourceVersion now, or is gone.
     pub fn credentials_changed(
         &self,
-        namespace: &str,
-        name: &str,
+        secret: &(String, String),
         resource_version: Option<&String>,
     ) {
         let accounts = &self.context.accounts;
-        accounts.credentials_changed(namespace, name, resource_version);
+        accounts.credentials_changed(secret, resource_version);
     }
 
     /// Whether any account uses a credentials Secret; its watch may end otherwise.
     #[must_use]
-    pub fn uses_credentials(&self, namespace: &str, name: &str) -> bool {
-        self.context.accounts.use_credentials(namespace, name)
+    pub fn uses_credentials(&self, secret: &(String, String)) -> bool {
+        self.context.accounts.use_credentials(secret)
+    }
+
+    /// The watch of a credentials Secret has ended.
+    pub fn forget_credentials(&self, secret: &(String, String)) {
+        self.context.accounts.forget_credentials(secret);
     }
 
     /// The PlatformTokens of one account.

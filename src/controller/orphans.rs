@@ -53,10 +53,11 @@ impl Operator {
         orphans
     }
 
-    /// Forgets PlatformTokens that vanished without us. To be called as often as [`Operator::orphans`].
+    /// Forgets PlatformTokens that vanished without us, and accounts. To be called as often as [`Operator::orphans`].
     pub fn forget_vanished(&self) {
         self.context.memory.forget_vanished(&self.context.tokens);
         self.context.slots.forget_vanished(&self.context.tokens);
+        self.context.accounts.forget_vanished();
     }
 
     /// Finishes one such Secret, if it is one on a live look. Where that failed before, it is tried again with back-off.

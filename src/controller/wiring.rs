@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, Stream, StreamExt, pin_mut, stream};
+use futures::{Stream, StreamExt, pin_mut, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -143,7 +143,15 @@ async fn run_accounts<K, F>(
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
             move |account, operator| {
-                look_at(Operator::clone(&operator), account).map(|wait| Ok(Action::requeue(wait)))
+                let ended = shutdown.clone().cancelled_owned();
+                let look = look_at(Operator::clone(&operator), account);
+                async move {
+                    // What a proof or a stock leaves undone the next one does: a long list holds up no end.
+                    tokio::select! {
+                        wait = look => Ok(Action::requeue(wait)),
+                        () = ended => Ok(Action::await_change()),
+                    }
+                }
             },
             never,
             Arc::new(operator.clone()),

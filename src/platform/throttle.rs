@@ -33,6 +33,9 @@ pub enum Denied {
     Busy,
 }
 
+/// Whoever meets a longer pause comes back after it: waiting in line is worth more patience than waiting for the platform.
+const PAUSE_TO_SIT_OUT: Duration = Duration::from_secs(2);
+
 /// How long to pause where the platform asks to slow down and does not say for how long.
 pub const PAUSE: Duration = Duration::from_secs(5);
 
@@ -120,7 +123,8 @@ impl Throttle {
     fn reserve(&self, patience: Duration) -> Result<Instant, Denied> {
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(left) = state.pause_left(now).filter(|left| *left > patience) {
+        let longest = patience.min(PAUSE_TO_SIT_OUT);
+        if let Some(left) = state.pause_left(now).filter(|left| *left > longest) {
             return Err(Denied::Paused(left));
         }
         let due = self.free(&state, now);

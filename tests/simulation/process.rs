@@ -295,6 +295,12 @@ impl Process {
         ];
         let (watch, listed) = Watch::begin(&self.world, scope, &stream);
         self.credentials.insert(secret.clone(), watch);
+        if !listed
+            .iter()
+            .any(|event| matches!(event, Event::InitApply(_)))
+        {
+            self.operator.credentials_changed(secret, None);
+        }
         for event in listed {
             self.see_credentials(secret, &event);
         }
@@ -309,11 +315,10 @@ impl Process {
             Event::Delete(_) => None,
             Event::Init | Event::InitDone => return,
         };
-        let (namespace, name) = secret;
-        let operator = &self.operator;
-        operator.credentials_changed(namespace, name, version.as_ref());
-        if !operator.uses_credentials(namespace, name) {
+        self.operator.credentials_changed(secret, version.as_ref());
+        if !self.operator.uses_credentials(secret) {
             self.credentials.remove(secret);
+            self.operator.forget_credentials(secret);
         }
     }
 

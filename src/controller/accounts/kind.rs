@@ -6,6 +6,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::changes::SecretName;
 use crate::api::{
     AccountKey, AccountKind, AccountSettings, AccountStatus, ClusterPlatformAccount,
     PlatformAccount, PlatformToken,
@@ -42,6 +43,13 @@ pub(in crate::controller) struct CredentialsKey {
     pub namespace: String,
     pub name: String,
     pub key: String,
+}
+
+impl CredentialsKey {
+    /// The Secret.
+    pub(super) fn secret(self) -> SecretName {
+        (self.namespace, self.name)
+    }
 }
 
 impl Account for PlatformAccount {

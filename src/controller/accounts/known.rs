@@ -9,6 +9,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::changes::{Changes, SecretName};
 use super::prove::Proven;
 use super::stock::Inventory;
 use super::{Account, Session};
@@ -16,7 +17,6 @@ use crate::api::{
     AccountKey, AccountKind, ClusterPlatformAccount, PlatformAccount, RateLimit, Reason, TokenHash,
     UserId,
 };
-use crate::controller::kubernetes::version;
 use crate::controller::namespaces::NamespaceIndex;
 use crate::controller::{Context, Served};
 use crate::plan::{AccountFacts, Admission, Leftover, Missing, Moment, Proof, Trouble};
@@ -26,6 +26,12 @@ use crate::platform::Throttle;
 /// the current one: a proxy's 404 is no change of dialect.
 const ODD_ANSWERS: u32 = 3;
 
+/// How many accounts that are gone are remembered.
+const VANISHED: usize = 100;
+
+/// How soon to prove an account again whose credentials Secret has changed while it was proven.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// How long a proof is believed though a call is not answered: where some calls are answered and others are not, there are
 /// no more proofs than this.
 const BELIEVE_PROOF: Duration = Duration::from_secs(10);
@@ -34,6 +40,7 @@ const BELIEVE_PROOF: Duration = Duration::from_secs(10);
 pub(in crate::controller) struct Accounts {
     known: Mutex<HashMap<AccountKey, Known>>,
     throttles: Mutex<HashMap<AccountKey, (RateLimit, Arc<Throttle>)>>,
+    changes: Changes,
     /// The caches tell which accounts there are.
     namespaced: Store<DeserializeGuard<PlatformAccount>>,
     cluster: Store<DeserializeGuard<ClusterPlatformAccount>>,
@@ -52,34 +59,17 @@ struct Known {
     last: Option<Arc<Session>>,
     /// When it was proven, on the monotonic clock.
     at: Duration,
-    /// What has become of the credentials Secret since it was read.
-    changed: Option<Change>,
+    /// The credentials Secret of that spec.
+    secret: SecretName,
     /// Proofs that failed, in a row.
+    refused: u32,
+    /// Rounds that ended without a session, in a row: what the back-off counts.
     failures: u32,
     /// Answers in the documented dialect, in a row, after one in the current.
     odd: u32,
     /// Status writes that failed, in a row.
     unwritten: u32,
     inventory: Inventory,
-}
-
-/// What the watch tells of a Secret.
-#[derive(Clone)]
-enum Change {
-    /// It has another resourceVersion.
-    Edited(String),
-    /// It is gone.
-    Gone,
-}
-
-impl Change {
-    /// Whether whoever read this state of the Secret, if it was there, has not seen it.
-    fn is_news(&self, read: Option<&String>) -> bool {
-        match self {
-            Self::Edited(now) => version(Some(now)) > version(read),
-            Self::Gone => read.is_some(),
-        }
-    }
 }
 
 /// One state of one account's spec.
@@ -95,6 +85,7 @@ impl Accounts {
         Self {
             known: Mutex::default(),
             throttles: Mutex::default(),
+            changes: Changes::default(),
             namespaced,
             cluster,
             wake_tokens,
@@ -115,7 +106,7 @@ impl Accounts {
             Err(trouble) => return broken(known, trouble),
         };
         let proven = known.filter(|known| known.of == revision);
-        let taken_back = known.is_some_and(|known| known.changed.is_some());
+        let taken_back = known.is_some_and(|known| self.is_outdated(known));
         match proven.map(|known| &known.proven.session) {
             None => (AccountFacts::Pending, None),
             // Nothing is done with a credential that was taken back, nor with one that is not proven.
@@ -184,7 +175,7 @@ impl Accounts {
         let mut sessions: Vec<_> = known
             .iter()
             .filter(current)
-            .filter(|(_, known)| known.changed.is_none())
+            .filter(|(_, known)| !self.is_outdated(known))
             .filter_map(|(_, known)| known.proven.session.as_ref().ok())
             .filter(|session| session.identity.base_url == base_url)
             .filter(|session| session.identity.user_id.as_ref() == Some(user_id))
@@ -222,55 +213,69 @@ impl Accounts {
         }
     }
 
-    /// A credentials Secret changed: the accounts that used another state of it are proven anew, and not used until then.
+    /// A credentials Secret has this resourceVersion now, or is gone: the accounts that read another state of it are proven
+    /// anew, and not used until then.
     pub(in crate::controller) fn credentials_changed(
         &self,
-        namespace: &str,
-        name: &str,
+        secret: &SecretName,
         resource_version: Option<&String>,
     ) {
-        for key in self.users_of(namespace, name) {
-            let mut known = self.lock();
-            let Some(known) = known.get_mut(&key) else {
-                continue;
-            };
-            let change = resource_version.cloned();
-            let change = change.map_or(Change::Gone, Change::Edited);
-            let is_news = change.is_news(known.proven.secret.as_ref());
-            let former = std::mem::replace(&mut known.changed, is_news.then_some(change));
-            if is_news {
-                self.doubt(&key);
-            } else if former.is_some() {
+        let users = self.users_of(secret);
+        let mut known = self.lock();
+        let outdated = |known: &HashMap<AccountKey, Known>, key: &AccountKey| {
+            known.get(key).is_some_and(|known| self.is_outdated(known))
+        };
+        let before: Vec<bool> = users.iter().map(|key| outdated(&known, key)).collect();
+        self.changes.tell(secret.clone(), resource_version);
+        for (key, was) in users.iter().zip(before) {
+            match (was, outdated(&known, key)) {
+                (_, true) => {
+                    // Somebody has put another credential in its place.
+                    if let Some(known) = known.get_mut(key).filter(|_| resource_version.is_some()) {
+                        known.last = None;
+                    }
+                    self.doubt(key);
+                }
                 // It was read before the watch told of it.
-                let _ = self.wake_tokens.send(key);
+                (true, false) => {
+                    let _ = self.wake_tokens.send(key.clone());
+                }
+                (false, false) => {}
             }
         }
     }
 
+    /// The watch of a credentials Secret has ended.
+    pub(in crate::controller) fn forget_credentials(&self, secret: &SecretName) {
+        self.changes.forget(secret);
+    }
+
+    /// Whether the credentials Secret is another one than when it was read.
+    fn is_outdated(&self, known: &Known) -> bool {
+        let read = known.proven.secret.as_ref();
+        self.changes.are_news(&known.secret, read)
+    }
+
     /// Whether any account uses this credentials Secret.
-    pub(in crate::controller) fn use_credentials(&self, namespace: &str, name: &str) -> bool {
-        !self.users_of(namespace, name).is_empty()
+    pub(in crate::controller) fn use_credentials(&self, secret: &SecretName) -> bool {
+        !self.users_of(secret).is_empty()
     }
 
     /// The accounts that use a credentials Secret.
-    fn users_of(&self, namespace: &str, name: &str) -> Vec<AccountKey> {
+    fn users_of(&self, secret: &SecretName) -> Vec<AccountKey> {
         fn users<K: Account>(
             store: &Store<DeserializeGuard<K>>,
-            namespace: &str,
-            name: &str,
+            secret: &SecretName,
         ) -> Vec<AccountKey> {
-            let uses = |account: &&K| {
-                let credentials = account.credentials();
-                credentials.namespace == namespace && credentials.name == name
-            };
+            let uses = |account: &&K| account.credentials().secret() == *secret;
             let accounts = store.state();
             let readable = accounts
                 .iter()
                 .filter_map(|account| account.0.as_ref().ok());
             readable.filter(uses).map(Account::key).collect()
         }
-        let mut concerned = users(&self.namespaced, namespace, name);
-        concerned.extend(users(&self.cluster, namespace, name));
+        let mut concerned = users(&self.namespaced, secret);
+        concerned.extend(users(&self.cluster, secret));
         concerned.sort();
         concerned
     }
@@ -345,6 +350,37 @@ impl Accounts {
         }
     }
 
+    /// Of accounts that are gone only the last are remembered: what they revoke with, and which credentials are spared.
+    pub(in crate::controller) fn forget_vanished(&self) {
+        let mut known = self.lock();
+        let gone = known.iter().filter(|(key, _)| !self.exists(key));
+        let mut gone: Vec<(Duration, AccountKey)> =
+            gone.map(|(key, known)| (known.at, key.clone())).collect();
+        gone.sort();
+        gone.truncate(gone.len().saturating_sub(VANISHED));
+        let mut throttles = self
+            .throttles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (_, key) in gone {
+            known.remove(&key);
+            throttles.remove(&key);
+        }
+    }
+
+    fn exists(&self, key: &AccountKey) -> bool {
+        match key.kind {
+            AccountKind::PlatformAccount => {
+                let namespace = key.namespace.as_deref().unwrap_or_default();
+                let reference = ObjectRef::new(&key.name).within(namespace);
+                self.namespaced.get(&reference).is_some()
+            }
+            AccountKind::ClusterPlatformAccount => {
+                self.cluster.get(&ObjectRef::new(&key.name)).is_some()
+            }
+        }
+    }
+
     /// The throttle of an account survives every proof, so that a pause does too; a new limit begins anew.
     pub(super) fn throttle(&self, key: &AccountKey, limit: RateLimit) -> Arc<Throttle> {
         let fresh = || (limit, Arc::new(Throttle::new(limit)));
@@ -360,11 +396,13 @@ impl Accounts {
     }
 
     /// Proofs of this account that have failed in a row, this one included.
-    pub(super) fn failures(&self, key: &AccountKey, proof: &Proof) -> u32 {
-        let before = self.lock().get(key).map_or(0, |known| known.failures);
+    pub(super) fn refused<K: Account>(&self, account: &K, proof: &Proof) -> u32 {
+        let known = self.lock();
+        let same = known.get(&account.key());
+        let same = same.filter(|known| known.of.0 == account.uid());
         match proof {
             Ok(_) => 0,
-            Err(_) => before.saturating_add(1),
+            Err(_) => same.map_or(0, |known| known.refused).saturating_add(1),
         }
     }
 
@@ -419,6 +457,7 @@ pub(super) fn remember<K: Account>(
     account: &K,
     context: &Context,
     mut proven: Proven,
+    refused: u32,
     inventory: Inventory,
 ) -> Duration {
     let accounts = &context.accounts;
@@ -427,13 +466,9 @@ pub(super) fn remember<K: Account>(
     let mut known = accounts.lock();
     let former = known.remove(&key);
     let same = former.as_ref().is_some_and(|former| {
-        let unchanged = former.changed.is_none();
-        unchanged && former.of == of && former.proven.facts() == proven.facts()
+        let current = !accounts.is_outdated(former);
+        current && former.of == of && former.proven.facts() == proven.facts()
     });
-    // What the watch told while the Secret was read may be newer. Another spec may name another Secret.
-    let told = former.as_ref().filter(|former| former.of == of);
-    let changed = told.and_then(|former| former.changed.clone());
-    let changed = changed.filter(|change| change.is_news(proven.secret.as_ref()));
     let (mut failures, mut odd, unwritten) = former.as_ref().map_or((0, 0, 0), |former| {
         (former.failures, former.odd, former.unwritten)
     });
@@ -452,8 +487,14 @@ pub(super) fn remember<K: Account>(
     let (last, credential) = former.map_or((None, None), |former| {
         (former.last, former.proven.credential)
     });
-    proven.credential = proven.credential.or(credential);
+    // Another credential that does not work has taken the place of the last one all the same.
+    let replaced = |last: &Arc<Session>| {
+        let read = proven.credential.as_ref();
+        read.is_some_and(|read| *read != last.identity.credential)
+    };
+    let last = last.filter(|last| !replaced(last));
     let last = proven.session.as_ref().ok().cloned().or(last);
+    proven.credential = proven.credential.or(credential);
     known.insert(
         key.clone(),
         Known {
@@ -461,15 +502,202 @@ pub(super) fn remember<K: Account>(
             proven,
             last,
             at: context.clock.now().elapsed,
-            changed,
+            secret: account.credentials().secret(),
+            refused,
             failures,
             odd,
             unwritten,
             inventory,
         },
     );
+    // What the watch told while the Secret was read may be newer.
+    let outdated = known
+        .get(&key)
+        .is_some_and(|known| accounts.is_outdated(known));
     if !same {
         let _ = accounts.wake_tokens.send(key);
     }
-    wait
+    if outdated { wait.min(LOOK_AGAIN) } else { wait }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::BoxFuture;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{AttemptId, Credential, Dialect};
+    use crate::clock::Clock;
+    use crate::controller::{Caches, Operator, Platforms, Settings};
+    use crate::plan::Identity;
+    use crate::platform::transport::{Request, Response, SendError};
+    use crate::platform::{Client, Transport};
+
+    struct Nobody;
+
+    impl Transport for Nobody {
+        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, SendError>> {
+            unreachable!("no call is made")
+        }
+    }
+
+    /// An operator whose caches have the account `main`, in this generation.
+    fn operator() -> (Operator, Caches) {
+        let nobody = |_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<axum::body::Body>, _>(std::io::Error::other("no call is made"))
+        };
+        let settings = Settings {
+            platforms: Platforms::new([], |_| unreachable!("no call is made")),
+            served: Served::Everywhere,
+            concurrency: 1,
+            instance: "test".into(),
+            clock: Clock::system(),
+            fresh: Box::new(AttemptId::fresh),
+        };
+        let client = kube::Client::new(tower::service_fn(nobody), "default");
+        let (operator, caches, _) =
+            Operator::new(client, "cluster".into(), settings, Arc::default());
+        (operator, caches)
+    }
+
+    fn account(generation: i64) -> PlatformAccount {
+        let account = json!({
+            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformAccount",
+            "metadata": { "namespace": "ns", "name": "main", "uid": "u", "generation": generation },
+            "spec": { "credentialsSecretRef": { "name": "credentials" } },
+        });
+        serde_json::from_value(account).unwrap()
+    }
+
+    fn secret() -> SecretName {
+        ("ns".into(), "credentials".into())
+    }
+
+    /// A proof with the credential that this version of the Secret holds.
+    fn proof(version: u32, credential: &str) -> Proven {
+        let credential = Credential::parse(credential).unwrap();
+        let hash = credential.hash();
+        let clock = Clock::system();
+        let identity = Identity {
+            base_url: "https://platform".into(),
+            user_id: UserId::parse("user").ok(),
+            username: None,
+            dialect: Dialect::Current,
+            credential: hash.clone(),
+            verify: true,
+            exclusive: None,
+        };
+        Proven {
+            session: Ok(Arc::new(Session {
+                key: account(1).key(),
+                identity,
+                client: Client::new(Arc::new(Nobody), credential, clock),
+                throttle: Arc::new(Throttle::new(RateLimit::default())),
+            })),
+            secret: Some(version.to_string()),
+            credential: Some(hash),
+            warning: None,
+            odd: false,
+        }
+    }
+
+    fn failed(read: Option<(u32, &str)>, reason: Reason) -> Proven {
+        Proven {
+            session: Err(Trouble::stalled(reason, "x")),
+            secret: read.map(|(version, _)| version.to_string()),
+            credential: read.map(|(_, text)| Credential::parse(text).unwrap().hash()),
+            warning: None,
+            odd: false,
+        }
+    }
+
+    /// Tells a story: the account is proven, changes and goes. How it stands at the end.
+    fn end(story: impl FnOnce(&Accounts, &mut Caches, &dyn Fn(i64, Proven))) -> &'static str {
+        let (operator, mut caches) = operator();
+        let see = Event::Apply(DeserializeGuard(Ok(account(1))));
+        caches.namespaced.apply_watcher_event(&see);
+        let context = &operator.context;
+        let remember = |generation: i64, proven: Proven| {
+            remember(
+                &account(generation),
+                context,
+                proven,
+                0,
+                Inventory::default(),
+            );
+        };
+        story(&context.accounts, &mut caches, &remember);
+        match context.accounts.look_up(&account(1).key()).0 {
+            AccountFacts::Pending => "pending",
+            AccountFacts::Ready(_) => "ready",
+            AccountFacts::Left(..) => "left",
+            AccountFacts::Broken(_) => "broken",
+        }
+    }
+
+    fn tell(accounts: &Accounts, version: Option<u32>) {
+        let version = version.map(|version| version.to_string());
+        accounts.credentials_changed(&secret(), version.as_ref());
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_told_while_the_secret_is_read_is_never_forgotten() {
+        let unknown = end(|accounts, _, remember| {
+            tell(accounts, Some(2));
+            remember(1, proof(1, "old"));
+        });
+        assert_eq!(unknown, "pending", "nothing was known of the account");
+        let other_spec = end(|accounts, caches, remember| {
+            remember(1, proof(1, "old"));
+            let see = Event::Apply(DeserializeGuard(Ok(account(2))));
+            caches.namespaced.apply_watcher_event(&see);
+            tell(accounts, Some(2));
+            remember(2, proof(1, "old"));
+        });
+        assert_eq!(other_spec, "pending", "another spec was known");
+        let read = end(|accounts, _, remember| {
+            tell(accounts, Some(2));
+            remember(1, proof(1, "old"));
+            remember(1, proof(2, "new"));
+        });
+        assert_eq!(read, "ready");
+        let late = end(|accounts, _, remember| {
+            remember(1, proof(2, "new"));
+            tell(accounts, Some(1));
+            tell(accounts, Some(2));
+        });
+        assert_eq!(late, "ready", "it was read before it was told");
+    }
+
+    #[tokio::test]
+    async fn what_an_account_leaves_is_its_last_credential_unless_another_took_its_place() {
+        let go = |caches: &mut Caches| {
+            let gone = Event::Delete(DeserializeGuard(Ok(account(1))));
+            caches.namespaced.apply_watcher_event(&gone);
+        };
+        let account_gone = end(|_, caches, remember| {
+            remember(1, proof(1, "a"));
+            go(caches);
+        });
+        assert_eq!(account_gone, "left");
+        let secret_gone = end(|accounts, _, remember| {
+            remember(1, proof(1, "a"));
+            tell(accounts, None);
+            remember(1, failed(None, Reason::CredentialsMissing));
+        });
+        assert_eq!(secret_gone, "left");
+        let edited = end(|accounts, caches, remember| {
+            remember(1, proof(1, "a"));
+            tell(accounts, Some(2));
+            go(caches);
+        });
+        assert_eq!(edited, "broken");
+        let replaced = end(|_, _, remember| {
+            remember(1, proof(1, "a"));
+            remember(1, failed(Some((2, "b")), Reason::Unauthorized));
+            remember(1, failed(None, Reason::CredentialsMissing));
+        });
+        assert_eq!(replaced, "broken");
+    }
 }

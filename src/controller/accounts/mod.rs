@@ -1,9 +1,10 @@
 //! Proves each account and hands out its session.
 //!
 //! `kind`: what the two account kinds have in common. `prove`: from a spec to a session. `stock`: what is on the account,
-//! and what of it nothing claims. `known`: what is known of every account. `inspect`: the same looks without the acts.
+//! and what of it nothing claims. `known`: what is known of every account. `changes`: what became of credentials Secrets. `inspect`: the same looks without the acts.
 //! Here: one run for one account.
 
+mod changes;
 mod inspect;
 mod kind;
 mod known;
@@ -64,7 +65,7 @@ pub(super) async fn reconcile<K: Account>(
     let mut proven = prove(account, context).await;
     let proof = proven.facts();
 
-    let failures = context.accounts.failures(&key, &proof);
+    let refused = context.accounts.refused(account, &proof);
 
     let nothing = AccountStatus::default();
     let former = account.status().unwrap_or(&nothing);
@@ -75,7 +76,7 @@ pub(super) async fn reconcile<K: Account>(
         Err(_) => false,
     };
     let remembered =
-        (!waits).then(|| remember(account, context, proven.clone(), inventory.clone()));
+        (!waits).then(|| remember(account, context, proven.clone(), refused, inventory.clone()));
     let stock = match &proven.session {
         Ok(session) => inventory.take(account, context, session).await,
         Err(_) => None,
@@ -84,7 +85,7 @@ pub(super) async fn reconcile<K: Account>(
     let status = report_account(
         former,
         &proof,
-        failures,
+        refused,
         proven.warning,
         stock.as_ref(),
         generation,
@@ -103,13 +104,12 @@ pub(super) async fn reconcile<K: Account>(
     } else {
         let text = "what was on the account before it became exclusive is being written down";
         proven.session = Err(Trouble::transient(Reason::AccountPending, text));
-        remember(account, context, proven, inventory)
+        remember(account, context, proven, refused, inventory)
     };
-    // Begun after the proof is remembered: its first event tells whether the Secret has changed since it was read.
-    let credentials = account.credentials();
+    // A watch tells first how the Secret is, so that a change since it was read shows.
     let _ = context
         .watch_credentials
-        .send((credentials.namespace, credentials.name));
+        .send(account.credentials().secret());
     let unwritten = context.accounts.note_written(&key, written.is_ok());
     let wait = match unwritten {
         0 => wait,

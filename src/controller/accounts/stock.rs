@@ -57,7 +57,9 @@ impl Inventory {
     ) -> Option<Stock> {
         let resync = Duration::from(account.settings().resync_interval);
         let now = context.clock.now().elapsed;
-        if self.taken.is_some_and(|taken| now < taken + resync) {
+        // Nothing is minted on an exclusive account before its baseline is taken, of whichever user it is now.
+        let awaited = account.settings().exclusive && session.identity.exclusive.is_none();
+        if !awaited && self.taken.is_some_and(|taken| now < taken + resync) {
             return None;
         }
         self.taken = Some(now);
@@ -181,6 +183,13 @@ async fn revoke<K: Account>(
     token_id: &TokenId,
 ) -> Result<(), Trouble> {
     session.throttle.background_permit().await?;
+    if !context.accounts.is_current(session) {
+        let text = format!(
+            "the credential of {} has changed; taking stock anew",
+            session.key
+        );
+        return Err(Trouble::transient(Reason::AccountPending, text));
+    }
     match session.client.delete(token_id).await {
         Ok(()) | Err(Error::NotFound(_)) => {}
         Err(error) => {

@@ -23,6 +23,10 @@ impl Executor<'_> {
         let Some(session) = &self.session else {
             return Outcome::NotMinted(no_session());
         };
+        // It may have been replaced since the permit.
+        if !self.context.accounts.is_current(session) {
+            return Outcome::NotMinted(no_session());
+        }
         match session
             .client
             .create(attempt.dialect, &attempt.tags())
