@@ -258,14 +258,18 @@ pub(super) async fn claims(context: &Context) -> Result<Claims, KubeError> {
             let scope = scope;
             secrets.list_metadata(&scope).await
         };
-        each(scope, list, |secret: PartialObjectMeta<Secret>| {
+        let listed = each(scope, list, |secret: PartialObjectMeta<Secret>| {
             claims.named.extend(token_of(&secret));
             if let Some((uid, attempt)) = attempt_of(&secret) {
                 let newest = stored.entry(uid).or_insert(0);
                 *newest = attempt.max(*newest);
             }
-        })
-        .await?;
+        });
+        match (listed.await, namespace) {
+            // A namespace without its Role stops no account, and nothing is revoked that its Secrets may name.
+            (Err(KubeError::Refused(_)), Some(_)) => claims.unreadable = true,
+            (listed, _) => listed?,
+        }
     }
     // Those of every namespace, served or not: what another operator makes on the same account is not unclaimed.
     let tokens: Api<DeserializeGuard<PlatformToken>> = Api::all(context.client.clone());
@@ -315,4 +319,65 @@ fn attempt_of(secret: &PartialObjectMeta<Secret>) -> Option<(String, u32)> {
     let owner = Owner::parse(annotations.get(names::OWNER)?).ok()?;
     let attempt = AttemptRef::parse(annotations.get(names::ATTEMPT)?).ok()?;
     Some((owner.uid, attempt.number))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::controller::{BaseUrl, Operator, Platforms, Served, Settings};
+
+    /// What is claimed where lists of Secrets in namespace `a`, or in all, are answered with this status, and namespace
+    /// `b` has one Secret.
+    async fn claimed(code: u16, served: Served) -> Result<Claims, KubeError> {
+        let answer = move |request: http::Request<Body>| async move {
+            let list = |items: Value| {
+                let body =
+                    json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": items });
+                (200, body)
+            };
+            let (code, body) = match request.uri().path() {
+                "/api/v1/namespaces/b/secrets" => list(json!([{ "metadata": {
+                    "name": "theirs",
+                    "annotations": { names::TOKEN_ID: "stored" },
+                } }])),
+                path if path.ends_with("/secrets") => {
+                    (code, json!({ "kind": "Status", "code": code }))
+                }
+                _ => list(json!([])),
+            };
+            let answer = http::Response::builder().status(code);
+            answer.body(Body::from(body.to_string().into_bytes()))
+        };
+        let settings = Settings {
+            platforms: Platforms::new(Vec::<BaseUrl>::new(), |_| unreachable!("nobody asks")),
+            concurrency: 1,
+            served,
+            instance: "test".into(),
+            clock: Clock::system(),
+            fresh: Box::new(crate::api::AttemptId::fresh),
+        };
+        let client = Client::new(tower::service_fn(answer), "default");
+        let (operator, ..) = Operator::new(client, "cluster".into(), settings, Arc::default());
+        claims(&operator.context).await
+    }
+
+    #[tokio::test]
+    async fn a_served_namespace_that_refuses_its_secrets_holds_revocations_off_and_stops_nothing() {
+        let both = || Served::these(["a".into(), "b".into()]);
+        let claims = claimed(403, both()).await.unwrap();
+        assert!(claims.unreadable);
+        assert!(claims.may_store("https://platform.example", None));
+        assert!(claims.named.contains(&TokenId::parse("stored").unwrap()));
+        let failed = claimed(503, both()).await;
+        assert!(matches!(failed, Err(KubeError::Failed(_))), "{failed:?}");
+        let refused = claimed(403, Served::Everywhere).await;
+        assert!(matches!(refused, Err(KubeError::Refused(_))), "{refused:?}");
+    }
 }
