@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use futures::{StreamExt, stream};
 use kube::api::{Api, ListParams};
 use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
@@ -18,7 +19,7 @@ use crate::api::{
 };
 use crate::controller::kubernetes::{KubeError, each};
 use crate::controller::{Context, Operator};
-use crate::plan::{Claims, Proof, Stock, Trouble};
+use crate::plan::{Claims, Listing, Proof, Stock, Trouble};
 
 /// Accounts to look at at once.
 const AT_ONCE: usize = 8;
@@ -45,21 +46,30 @@ pub(crate) struct Lingering {
     pub says: Option<String>,
 }
 
+/// One account, as the platform has it.
+struct Asked<K> {
+    account: K,
+    proven: Proven,
+    /// Its tokens, if it is proven.
+    listing: Option<Result<Listing, Trouble>>,
+}
+
 impl Operator {
-    /// Every account that is served: proven, then its tokens compared with the cluster.
+    /// Every account that is served: proven and listed, then compared with the cluster. The platform comes first, as in
+    /// every stock: what is claimed after the list cannot be missed.
     pub(crate) async fn inspect_accounts(&self) -> Result<Vec<Inspected>, KubeError> {
         let context = &*self.context;
         let mut namespaced = every::<PlatformAccount>(context).await?;
         namespaced.retain(|account| self.serves(account));
         let cluster = every::<ClusterPlatformAccount>(context).await?;
-        let namespaced = prove_all(namespaced, context).await;
-        let cluster = prove_all(cluster, context).await;
+        let namespaced = ask_all(namespaced, context).await;
+        let cluster = ask_all(cluster, context).await;
         let credentials = credentials(&namespaced)
             .chain(credentials(&cluster))
             .collect();
         let claims = claims(context).await?;
-        let mut inspected = compare_all(namespaced, context, &claims, &credentials).await;
-        inspected.extend(compare_all(cluster, context, &claims, &credentials).await);
+        let mut inspected = compare_all(namespaced, context, &claims, &credentials);
+        inspected.extend(compare_all(cluster, context, &claims, &credentials));
         Ok(inspected)
     }
 
@@ -81,77 +91,70 @@ impl Operator {
     }
 }
 
-async fn prove_all<K: Account>(
+async fn ask_all<K: Account>(
     accounts: Vec<DeserializeGuard<K>>,
     context: &Context,
-) -> Vec<(DeserializeGuard<K>, Option<Proven>)> {
-    let proven = stream::iter(accounts).map(|account| async {
-        let proven = match &account.0 {
-            Ok(account) => Some(prove(account, context).await),
+) -> Vec<Result<Asked<K>, InvalidObject>> {
+    let asked = stream::iter(accounts).map(|account| async {
+        let account = account.0?;
+        let proven = prove(&account, context).await;
+        let listing = match &proven.session {
+            Ok(session) => Some(list(context, session).await),
             Err(_) => None,
         };
-        (account, proven)
+        Ok(Asked {
+            account,
+            proven,
+            listing,
+        })
     });
-    proven.buffered(AT_ONCE).collect().await
+    asked.buffered(AT_ONCE).collect().await
 }
 
-fn credentials<K>(
-    proven: &[(DeserializeGuard<K>, Option<Proven>)],
-) -> impl Iterator<Item = TokenHash> {
-    let proven = proven.iter().filter_map(|(_, proven)| proven.as_ref());
-    proven.filter_map(|proven| proven.credential.clone())
+fn credentials<K>(asked: &[Result<Asked<K>, InvalidObject>]) -> impl Iterator<Item = TokenHash> {
+    let asked = asked.iter().filter_map(|asked| asked.as_ref().ok());
+    asked.filter_map(|asked| asked.proven.credential.clone())
 }
 
-async fn compare_all<K: Account>(
-    accounts: Vec<(DeserializeGuard<K>, Option<Proven>)>,
+fn compare_all<K: Account>(
+    asked: Vec<Result<Asked<K>, InvalidObject>>,
     context: &Context,
     claims: &Claims,
     credentials: &BTreeSet<TokenHash>,
 ) -> Vec<Inspected> {
-    let inspected = stream::iter(accounts).map(|(account, proven)| async move {
-        match (&account.0, proven) {
-            (Ok(account), Some(proven)) => {
-                let stock = match &proven.session {
-                    Ok(session) => {
-                        let listing = list(context, session).await;
-                        let compare =
-                            |listing| compare(account, context, &listing, claims, credentials);
-                        Some(listing.map(compare))
-                    }
-                    Err(_) => None,
-                };
-                Inspected {
-                    key: account.key(),
-                    proof: proven.facts(),
-                    warning: proven.warning,
-                    stock,
-                    exclusive: account.settings().exclusive,
-                }
-            }
-            (unreadable, _) => {
-                let error = unreadable
-                    .as_ref()
-                    .err()
-                    .map(|invalid| invalid.error.as_str());
-                let text = format!(
-                    "it cannot be read: {}; correct it",
-                    error.unwrap_or_default()
-                );
-                Inspected {
-                    key: AccountKey {
-                        kind: K::KIND,
-                        namespace: account.namespace(),
-                        name: account.name_any(),
-                    },
-                    proof: Err(Trouble::stalled(Reason::InvalidSpec, text)),
-                    warning: None,
-                    stock: None,
-                    exclusive: false,
-                }
+    let inspected = asked.into_iter().map(|asked| match asked {
+        Ok(Asked {
+            account,
+            proven,
+            listing,
+        }) => {
+            let compare = |listing| compare(&account, context, &listing, claims, credentials);
+            Inspected {
+                key: account.key(),
+                proof: proven.facts(),
+                warning: proven.warning,
+                stock: listing.map(|listing| listing.map(compare)),
+                exclusive: account.settings().exclusive,
             }
         }
+        Err(invalid) => unreadable::<K>(invalid),
     });
-    inspected.buffered(AT_ONCE).collect().await
+    inspected.collect()
+}
+
+fn unreadable<K: Account>(invalid: InvalidObject) -> Inspected {
+    let text = format!("it cannot be read: {}; correct it", invalid.error);
+    Inspected {
+        key: AccountKey {
+            kind: K::KIND,
+            namespace: invalid.metadata.namespace,
+            name: invalid.metadata.name.unwrap_or_default(),
+        },
+        proof: Err(Trouble::stalled(Reason::InvalidSpec, text)),
+        warning: None,
+        stock: None,
+        exclusive: false,
+    }
 }
 
 fn trouble_of(token: &PlatformToken) -> Option<String> {
@@ -174,4 +177,92 @@ where
     let mut all = Vec::new();
     each(ListParams::default(), list, |object| all.push(object)).await?;
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{AttemptId, DEFAULT_BASE_URL, names};
+    use crate::clock::Clock;
+    use crate::controller::{Platforms, Served, Settings};
+    use crate::platform::Transport;
+    use crate::sandbox::{Config, Door, Shared};
+
+    #[tokio::test]
+    async fn what_is_minted_while_the_cluster_is_read_is_not_unclaimed() {
+        let clock = Clock::system();
+        let (config, now) = (Config::default(), move || clock.now().wall);
+        let user = config.accounts[0].user_id.clone();
+        let platform = Shared::new(config, Arc::new(now));
+        let credential =
+            platform.with(|sandbox, _| sandbox.model.admin(&user).unwrap().expose().to_owned());
+        let (minting, owner) = (platform.clone(), user.clone());
+        // An API server with one account. While it lists Secrets, a token of this cluster is minted.
+        let answer = move |request: http::Request<Body>| {
+            let items = match request.uri().path() {
+                "/api/v1/namespaces/ns/secrets/credentials" => {
+                    let secret = json!({
+                        "metadata": { "resourceVersion": "1" },
+                        "data": { names::TOKEN_VARIABLE: base64(&credential) },
+                    });
+                    return answered(&secret);
+                }
+                "/api/v1/secrets" => {
+                    minting.with(|sandbox, now| {
+                        let tags = vec!["cluster=cluster".into(), "uid=nobody".into()];
+                        let made = now - Duration::from_mins(10);
+                        sandbox.model.stranger(&owner, tags, made).unwrap();
+                    });
+                    json!([])
+                }
+                path if path.ends_with("/platformaccounts") => json!([{
+                    "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformAccount",
+                    "metadata": { "namespace": "ns", "name": "main" },
+                    "spec": { "credentialsSecretRef": { "name": "credentials" } },
+                }]),
+                _ => json!([]),
+            };
+            let list =
+                json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": items });
+            answered(&list)
+        };
+        let door = Door::new(platform.clone());
+        let connect = move |_: &str| -> Arc<dyn Transport> { Arc::new(door.clone()) };
+        let settings = Settings {
+            platforms: Platforms::new([DEFAULT_BASE_URL.parse().unwrap()], connect),
+            concurrency: 1,
+            served: Served::Everywhere,
+            instance: "test".into(),
+            clock,
+            fresh: Box::new(AttemptId::fresh),
+        };
+        let client = Client::new(tower::service_fn(answer), "default");
+        let (operator, ..) = Operator::new(client, "cluster".into(), settings, Arc::default());
+        let mut unclaimed = Vec::new();
+        for _ in 0..2 {
+            let inspected = operator.inspect_accounts().await.unwrap();
+            let stock = inspected[0].stock.as_ref().unwrap().as_ref().unwrap();
+            unclaimed.push(stock.unclaimed.len());
+        }
+        // The next look finds the one that the first one must not.
+        assert_eq!(unclaimed, [0, 1]);
+    }
+
+    fn answered(body: &serde_json::Value) -> Ready<Result<http::Response<Body>, Infallible>> {
+        let body = Body::from(body.to_string().into_bytes());
+        ready(Ok(http::Response::new(body)))
+    }
+
+    fn base64(text: &str) -> serde_json::Value {
+        serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).unwrap()
+    }
 }
