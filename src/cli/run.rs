@@ -129,7 +129,7 @@ impl Run {
             anyhow::Ok(())
         };
         let probes = async {
-            telemetry::serve(listener, telemetry.clone(), CancellationToken::new()).await?;
+            telemetry::serve(listener, telemetry.clone()).await?;
             std::future::pending().await
         };
         tokio::select! {

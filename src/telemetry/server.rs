@@ -7,24 +7,17 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::Telemetry;
 
-/// Serves metrics and probes until `shutdown`.
-pub async fn serve(
-    listener: TcpListener,
-    telemetry: Arc<Telemetry>,
-    shutdown: CancellationToken,
-) -> std::io::Result<()> {
+/// Serves metrics and probes as long as it is awaited.
+pub async fn serve(listener: TcpListener, telemetry: Arc<Telemetry>) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(ready))
         .with_state(telemetry);
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    axum::serve(listener, routes).await
 }
 
 async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> String {
