@@ -18,15 +18,16 @@ use kube::Client;
 
 use crate::controller::{Platforms, Served};
 
-use crate::lease::Place;
-
 /// What an operator would work on.
 #[derive(Debug, Clone)]
 pub struct Scope {
     /// The namespaces whose PlatformTokens it would serve.
     pub served: Served,
-    /// The Lease by which it elects a leader, if it does.
-    pub lease: Option<Place>,
+    /// Its own namespace: its Lease is there, and where it serves some namespaces alone, the credentials of
+    /// ClusterPlatformAccounts.
+    pub own: String,
+    /// The name of the Lease by which it elects a leader, if it does.
+    pub lease: Option<String>,
 }
 
 /// One thing that was looked at.

@@ -9,8 +9,7 @@ use kube::api::{Api, PostParams};
 
 use super::{Finding, Scope, Topic};
 use crate::api::names;
-use crate::controller::{KubeError, call};
-use crate::lease::Place;
+use crate::controller::{KubeError, Served, call};
 
 /// How many questions are asked at once.
 const AT_ONCE: usize = 8;
@@ -62,6 +61,12 @@ const SERVED: [Rule; 2] = [
     ("events.k8s.io", "events", &["create"]),
 ];
 
+/// What it does in its own namespace, where the credentials of ClusterPlatformAccounts are.
+const OWN: [Rule; 1] = [("", "secrets", &["get", "list", "watch"])];
+
+/// What it does in `default`, where events about ClusterPlatformAccounts are.
+const DEFAULT: [Rule; 1] = [("events.k8s.io", "events", &["create"])];
+
 /// What it does to elect a leader, to that one Lease. Nothing that is created has a name in RBAC.
 const ELECTING: Rule = ("coordination.k8s.io", "leases", &["get", "update"]);
 const ELECTING_FIRST: Rule = ("coordination.k8s.io", "leases", &["create"]);
@@ -69,17 +74,23 @@ const ELECTING_FIRST: Rule = ("coordination.k8s.io", "leases", &["create"]);
 /// Everything that an operator of this scope does.
 #[must_use]
 pub fn needed(scope: &Scope) -> Vec<Permission> {
+    let Scope { served, own, lease } = scope;
     let mut needed = permissions(&EVERYWHERE, None);
-    for namespace in scope.served.watches() {
+    for namespace in served.watches() {
         needed.extend(permissions(&SERVED, namespace.as_deref()));
     }
-    if let Some(Place { namespace, name }) = &scope.lease {
-        let of_one = permissions(&[ELECTING], Some(namespace)).into_iter();
+    for (namespace, rules) in [(own.as_str(), &OWN), ("default", &DEFAULT)] {
+        if !served.covers(Some(namespace)) {
+            needed.extend(permissions(rules, Some(namespace)));
+        }
+    }
+    if let Some(name) = lease {
+        let of_one = permissions(&[ELECTING], Some(own)).into_iter();
         needed.extend(of_one.map(|permission| Permission {
             name: Some(name.clone()),
             ..permission
         }));
-        needed.extend(permissions(&[ELECTING_FIRST], Some(namespace)));
+        needed.extend(permissions(&[ELECTING_FIRST], Some(own)));
     }
     needed
 }
@@ -108,7 +119,10 @@ pub(super) async fn examine(client: &Client, scope: &Scope) -> Vec<Finding> {
     for (permission, answer) in &asked {
         match answer {
             Ok(true) => {}
-            Ok(false) => findings.push(Topic::Permissions.failure(permission.refusal())),
+            Ok(false) => {
+                let text = permission.refusal(&scope.served);
+                findings.push(Topic::Permissions.failure(text));
+            }
             Err(error) => {
                 let text = format!(
                     "whether the operator may {permission} cannot be asked: {error}; check that authenticated users \
@@ -151,10 +165,30 @@ async fn is_granted(client: &Client, permission: &Permission) -> Result<bool, Ku
 }
 
 impl Permission {
-    fn refusal(&self) -> String {
-        format!(
-            "the operator may not {self}; apply the manifests of this version: kubectl apply -k deploy"
-        )
+    /// What to do is never to widen an install that reaches some namespaces alone.
+    fn refusal(&self, served: &Served) -> String {
+        let apply = match (served, &self.namespace) {
+            (Served::Everywhere, _) => {
+                "apply the manifests of this version: kubectl apply -k deploy".to_owned()
+            }
+            (Served::Only(namespaces), Some(namespace))
+                if namespaces.contains(namespace) && self.is_of_a_served_namespace() =>
+            {
+                format!(
+                    "give that namespace its Role: kubectl apply -n {namespace} -k deploy/namespaced/watched"
+                )
+            }
+            (Served::Only(_), _) => {
+                "apply your overlay with the manifests of this version, as docs/namespaces.md has it"
+                    .to_owned()
+            }
+        };
+        format!("the operator may not {self}; {apply}")
+    }
+
+    fn is_of_a_served_namespace(&self) -> bool {
+        let mut rules = SERVED.iter();
+        rules.any(|(group, resource, _)| (*group, *resource) == (self.group, self.resource))
     }
 }
 
@@ -178,28 +212,34 @@ impl std::fmt::Display for Permission {
 mod tests {
     use std::collections::BTreeSet;
 
-    use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
+    use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 
     use super::*;
-    use crate::controller::Served;
 
-    #[test]
-    fn the_manifests_grant_exactly_what_is_needed() {
-        let documents = include_str!("../../deploy/rbac.yaml").split("\n---\n");
-        let mut granted = BTreeSet::new();
-        for document in documents {
-            let (namespace, rules) = if document.contains("\nkind: ClusterRole\n") {
+    const EVERYTHING: &str = include_str!("../../deploy/rbac.yaml");
+    const ROLES: &str = include_str!("../../deploy/namespaced/roles.yaml");
+    const WATCHED: &str = include_str!("../../deploy/namespaced/watched/role.yaml");
+
+    /// Where, and what: `get /secrets `, with a name if it is of one object.
+    type Grants = BTreeSet<(Option<String>, String)>;
+
+    /// What the roles of a manifest grant; those without a namespace are applied to this one.
+    fn granted(manifest: &str, applied_to: &str) -> Grants {
+        let mut granted = Grants::new();
+        for document in manifest.split("\n---\n") {
+            let is = |kind: &str| document.lines().any(|line| line == format!("kind: {kind}"));
+            let (namespace, rules): (_, Vec<PolicyRule>) = if is("ClusterRole") {
                 let role: ClusterRole = serde_saphyr::from_str(document).unwrap();
                 (None, role.rules.unwrap())
-            } else if document.contains("\nkind: Role\n") {
+            } else if is("Role") {
                 let role: Role = serde_saphyr::from_str(document).unwrap();
-                (role.metadata.namespace, role.rules.unwrap())
+                let own = role.metadata.namespace;
+                (own.or_else(|| Some(applied_to.into())), role.rules.unwrap())
             } else {
                 continue;
             };
             for rule in rules {
-                let names = rule.resource_names.unwrap_or_default();
-                let name = names.first().map_or(String::new(), Clone::clone);
+                let name = rule.resource_names.unwrap_or_default().join(" ");
                 for group in rule.api_groups.unwrap() {
                     for resource in rule.resources.as_ref().unwrap() {
                         granted.extend(rule.verbs.iter().map(|verb| {
@@ -210,14 +250,19 @@ mod tests {
                 }
             }
         }
-        let scope = Scope {
-            served: Served::Everywhere,
-            lease: Some(Place {
-                namespace: names::OPERATOR.into(),
-                name: names::OPERATOR.into(),
-            }),
-        };
-        let needed = needed(&scope).into_iter().map(|permission| {
+        granted
+    }
+
+    fn scope(served: &[&str]) -> Scope {
+        Scope {
+            served: Served::these(served.iter().map(|&name| name.to_owned())),
+            own: names::OPERATOR.into(),
+            lease: Some(names::OPERATOR.into()),
+        }
+    }
+
+    fn asked(scope: &Scope) -> Grants {
+        let needed = needed(scope).into_iter().map(|permission| {
             let Permission {
                 namespace,
                 group,
@@ -228,52 +273,65 @@ mod tests {
             let name = name.unwrap_or_default();
             (namespace, format!("{verb} {group}/{resource} {name}"))
         });
-        assert_eq!(needed.collect::<BTreeSet<_>>(), granted);
+        needed.collect()
     }
 
     #[test]
-    fn the_role_of_a_served_namespace_grants_exactly_what_is_done_there() {
-        let document = include_str!("../../deploy/namespaced/watched/role.yaml");
-        let role: Role = serde_saphyr::from_str(document.split("\n---\n").next().unwrap()).unwrap();
-        let granted: Vec<_> = role
-            .rules
-            .unwrap()
-            .into_iter()
-            .map(|rule| {
-                (
-                    rule.api_groups.unwrap(),
-                    rule.resources.unwrap(),
-                    rule.verbs,
-                )
-            })
-            .collect();
-        let owned = |text: &str| text.to_owned();
-        let served = SERVED.iter().map(|(group, resource, verbs)| {
-            let verbs: Vec<_> = verbs.iter().map(|verb| owned(verb)).collect();
-            (vec![owned(group)], vec![owned(resource)], verbs)
-        });
-        assert_eq!(served.collect::<Vec<_>>(), granted);
+    fn the_manifests_grant_exactly_what_is_needed() {
+        assert_eq!(asked(&scope(&[])), granted(EVERYTHING, "none"));
     }
 
     #[test]
-    fn secrets_are_asked_for_where_tokens_are_served() {
-        let scope = Scope {
-            served: Served::these(["a".into(), "b".into()]),
-            lease: Some(Place {
-                namespace: "operator".into(),
-                name: "lease".into(),
-            }),
+    fn those_of_some_namespaces_grant_exactly_what_is_needed() {
+        let mut all = granted(EVERYTHING, "none");
+        // What the component takes out of the ClusterRole.
+        let kept = |what: &str| !what.contains(" /secrets ") && !what.contains("/events ");
+        all.retain(|(namespace, what)| namespace.is_some() || kept(what));
+        all.extend(granted(ROLES, "none"));
+        for namespace in ["a", "b"] {
+            all.extend(granted(WATCHED, namespace));
+        }
+        assert_eq!(asked(&scope(&["a", "b"])), all);
+    }
+
+    #[test]
+    fn nothing_is_asked_twice_where_the_operator_serves_its_own_namespace_or_default() {
+        for scope in [scope(&[]), scope(&[names::OPERATOR, "default"])] {
+            let needed = needed(&scope);
+            let once: BTreeSet<_> = needed.iter().collect();
+            assert_eq!(once.len(), needed.len(), "{needed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_done_about_a_missing_one_widens_nothing() {
+        let own = names::OPERATOR;
+        let role = |namespace: &str| {
+            format!(
+                "give that namespace its Role: kubectl apply -n {namespace} -k deploy/namespaced/watched"
+            )
         };
-        let needed = needed(&scope);
-        let places = |resource: &str| {
-            let of = needed.iter().filter(|one| one.resource == resource);
-            of.map(|one| one.namespace.clone()).collect::<BTreeSet<_>>()
-        };
-        assert_eq!(
-            places("secrets"),
-            [Some("a".into()), Some("b".into())].into()
-        );
-        assert_eq!(places("platformtokens"), [None].into());
-        assert_eq!(places("leases"), [Some("operator".into())].into());
+        let overlay = || "apply your overlay with the manifests of this version".to_owned();
+        let whole = || "apply the manifests of this version: kubectl apply -k deploy".to_owned();
+        for (served, namespace, resource, advice) in [
+            (&["a"][..], Some("a"), "secrets", role("a")),
+            (&["a"], Some("a"), "events", role("a")),
+            (&[own], Some(own), "secrets", role(own)),
+            (&[own], Some(own), "leases", overlay()),
+            (&["a"], Some(own), "secrets", overlay()),
+            (&["a"], Some("default"), "events", overlay()),
+            (&["a"], None, "platformtokens", overlay()),
+            (&[], None, "secrets", whole()),
+            (&[], Some(own), "leases", whole()),
+        ] {
+            let scope = scope(served);
+            let asked = needed(&scope);
+            let mut asked = asked.iter().filter(|one| one.resource == resource);
+            let one = asked.find(|one| one.namespace.as_deref() == namespace);
+            let said = one.unwrap().refusal(&scope.served);
+            assert!(said.contains(&advice), "{said}");
+            let widens = said.ends_with("kubectl apply -k deploy");
+            assert_eq!(widens, served.is_empty(), "{said}");
+        }
     }
 }

@@ -43,8 +43,11 @@ impl Check {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let (client, _) = super::kubernetes::client().await?;
         let (platforms, served) = self.reach.resolve()?;
-        let lease = self.leader_election.place();
-        let scope = Scope { served, lease };
+        let scope = Scope {
+            served,
+            own: self.leader_election.own_namespace(),
+            lease: self.leader_election.place().map(|place| place.name),
+        };
         let platforms = (!self.cluster_only).then_some(platforms);
         let report = check::examine(client, scope, platforms).await;
         let mut out = std::io::stdout().lock();

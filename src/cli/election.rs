@@ -43,14 +43,19 @@ impl LeaderElection {
     /// Where the Lease is; none: there is no election.
     pub(super) fn place(self) -> Option<Place> {
         self.elect.then(|| Place {
-            namespace: self.namespace.unwrap_or_else(own_namespace),
+            namespace: self.own_namespace(),
             name: self.lease_name,
         })
+    }
+
+    /// The operator's own namespace, whether it elects or not.
+    pub(super) fn own_namespace(&self) -> String {
+        self.namespace.clone().unwrap_or_else(namespace_of_the_pod)
     }
 }
 
 /// The namespace of the Pod that this process runs in.
-fn own_namespace() -> String {
+fn namespace_of_the_pod() -> String {
     let told = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace");
     let told = told.ok().map(|text| text.trim().to_owned());
     told.filter(|name| !name.is_empty())
