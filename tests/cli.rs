@@ -221,6 +221,22 @@ fn what_cannot_be_run_is_refused_with_what_to_write() {
             &["check", "--watch-namespace", "../a"],
             "write the name of a namespace",
         ),
+        (
+            &["run", "--namespace", "../kube-system"],
+            "write the name of a namespace",
+        ),
+        (
+            &["check", "--namespace", ""],
+            "write the name of a namespace",
+        ),
+        (
+            &["run", "--lease-name", "a/../b"],
+            "write the name of a Lease",
+        ),
+        (
+            &["check", "--lease-name", "Lease"],
+            "write the name of a Lease",
+        ),
         (&["run", "--concurrency", "0"], "1..=1000"),
         (&["run", "--listen", "8080"], "--listen <ADDRESS>"),
         (&["run", "--log", "a=b=c"], "--log \"a=b=c\" is no filter"),

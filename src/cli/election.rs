@@ -26,7 +26,8 @@ pub(super) struct LeaderElection {
         long,
         value_name = "NAME",
         env = "PLATFORM_TOKEN_OPERATOR_LEASE_NAME",
-        default_value = names::OPERATOR
+        default_value = names::OPERATOR,
+        value_parser = lease_name
     )]
     lease_name: String,
 
@@ -34,7 +35,8 @@ pub(super) struct LeaderElection {
     #[arg(
         long,
         value_name = "NAMESPACE",
-        env = "PLATFORM_TOKEN_OPERATOR_NAMESPACE"
+        env = "PLATFORM_TOKEN_OPERATOR_NAMESPACE",
+        value_parser = super::namespace
     )]
     namespace: Option<String>,
 }
@@ -60,4 +62,16 @@ fn namespace_of_the_pod() -> String {
     let told = told.ok().map(|text| text.trim().to_owned());
     told.filter(|name| !name.is_empty())
         .unwrap_or_else(|| names::OPERATOR.into())
+}
+
+/// The name of a Lease: it goes into the path of requests.
+fn lease_name(text: &str) -> Result<String, String> {
+    if names::is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "write the name of a Lease: lower-case letters, digits, '-' and '.', at most 253; each part between dots begins \
+         and ends with a letter or digit"
+            .into(),
+    )
 }
