@@ -8,7 +8,7 @@
 //! - `served`: which namespaces are served. `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
 //! - `slots`: who is worked on at once, so that a broken account holds up no other.
 //! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go.
-//! - `wiring`: watches, queues and shutdown. `leadership`: the lease, and that nothing runs without it.
+//! - `wiring`: controllers, queues and shutdown. `watches`: of Secrets and namespaces. `leadership`: the lease, and that nothing runs without it.
 
 mod accounts;
 mod credentials;
@@ -27,6 +27,7 @@ mod served;
 mod slots;
 mod tokens;
 mod trouble;
+mod watches;
 mod wiring;
 
 pub(crate) use accounts::{Inspected, Lingering};

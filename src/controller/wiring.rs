@@ -1,4 +1,4 @@
-//! Watches, queues and shutdown: what wakes what.
+//! Controllers, queues and shutdown: what wakes what.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
-use futures::{Stream, StreamExt, pin_mut, stream};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use futures::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher;
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, controller, predicates};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +25,9 @@ use super::accounts::Account;
 use super::kubernetes::{KubeError, call};
 use super::slots::ACCOUNTS;
 use super::tokens::Watched;
+use super::watches::{watch_namespaces, watch_secrets};
 use super::{Operator, Settings, credentials};
-use crate::api::{AccountKey, AccountKind, PlatformToken, names};
+use crate::api::{AccountKey, AccountKind, PlatformToken};
 use crate::telemetry::Telemetry;
 
 /// Runs at once, for each slot that an account has: all slots, and as much again as one account has.
@@ -224,75 +225,6 @@ where
     }
 }
 
-/// Watches the metadata of generated Secrets, keeps the index, and wakes their owners. A label that someone strips
-/// looks like a deletion, and wakes the owner as well. `listed` is told when each watch has listed what there is, or was
-/// refused: a namespace that is not there, or is going, stops no other.
-async fn watch_secrets(
-    operator: &Operator,
-    wake: UnboundedSender<ObjectRef<Watched>>,
-    listed: tokio::sync::oneshot::Sender<()>,
-) {
-    let watches = operator.context.served.watches();
-    let mut begun: HashSet<Option<String>> = watches.iter().cloned().collect();
-    let mut listed = Some(listed);
-    let mut events = stream::select_all(watches.into_iter().map(|watch| {
-        let client = operator.context.client.clone();
-        let api: Api<PartialObjectMeta<Secret>> = match &watch {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        };
-        let scope = watcher::Config::default().labels(&format!("{}=true", names::MANAGED_LABEL));
-        let events = watcher::watcher(api, scope).default_backoff();
-        events.map(move |event| (watch.clone(), event)).boxed()
-    }));
-    while let Some((watch, event)) = events.next().await {
-        let settled = match &event {
-            Ok(event) => {
-                for token in operator.see_secret(watch.as_deref(), event) {
-                    let _ = wake.send(token);
-                }
-                matches!(event, Event::InitDone)
-            }
-            Err(error) => {
-                tracing::warn!(%error, namespace = watch, "the watch of Secrets failed; it is begun anew");
-                is_refused(error)
-            }
-        };
-        if settled {
-            begun.remove(&watch);
-        }
-        if begun.is_empty()
-            && let Some(listed) = listed.take()
-        {
-            let _ = listed.send(());
-        }
-    }
-}
-
-/// Whether the API server does not let us list.
-fn is_refused(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.is_forbidden())
-}
-
-/// Watches the metadata of namespaces, and wakes the PlatformTokens of one whose labels change.
-async fn watch_namespaces(operator: &Operator, wake: UnboundedSender<ObjectRef<Watched>>) {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(operator.context.client.clone());
-    let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                for token in operator.see_namespace(&event) {
-                    let _ = wake.send(token);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the watch of namespaces failed; it is begun anew");
-            }
-        }
-    }
-}
-
 /// Begins nothing after `shutdown`; what it is at is finished.
 async fn finish_orphans(operator: &Operator, shutdown: &CancellationToken) {
     // A PlatformToken that is not in the cache is gone only once all were listed.
@@ -343,7 +275,7 @@ where
     DeserializeGuard<K>: Resource<DynamicType = ()>,
 {
     let api: Api<DeserializeGuard<K>> = Api::all(client.clone());
-    watcher::watcher(api, watcher::Config::default())
+    watcher(api, watcher::Config::default())
         .default_backoff()
         .modify(|object| {
             let metadata = object.meta_mut();
