@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::Context;
@@ -35,11 +36,12 @@ pub(super) fn observe(
     let seen = version(token.meta().resource_version.as_ref());
     let name = (token.namespace().unwrap_or_default(), token.name_any());
     let key = account_key(token);
-    // First: what an account is proven to be is newer than what its selector was, and not the other way round.
+    // The session first: where the selector is newer, no permit is taken with it. The other way round, what an old
+    // selector admits would be minted with a session of the new spec.
+    let (account, session) = context.accounts.look_up(&key);
     let admission = context
         .accounts
         .admission(&key, &name.0, &context.namespaces);
-    let (account, session) = context.accounts.look_up(&key);
     let secrets = context.secrets.of(&name);
     let newest = context.secrets.newest(&name.0);
     let behind = written.is_ahead(seen, newest, now);
@@ -99,6 +101,9 @@ fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
     TokenFacts {
         generation: token.metadata.generation,
         resource_version: token.resource_version().unwrap_or_default(),
+        created_at: token
+            .creation_timestamp()
+            .map_or(Timestamp::MIN, |created| created.0),
         deleting: token.metadata.deletion_timestamp.is_some(),
         finalizers: token.finalizers().to_vec(),
         secret_name: token

@@ -14,7 +14,7 @@ pub type Labels = BTreeMap<String, String>;
 pub enum Admission {
     /// The account serves its namespace.
     Granted,
-    /// The namespace has not been seen yet.
+    /// The namespace has not been seen yet, and is about to be.
     Unknown,
     /// The account does not serve its namespace.
     Refused(Trouble),
@@ -45,6 +45,15 @@ impl Admission {
             unmet.join(", and ")
         );
         Self::Refused(Trouble::stalled(Reason::NamespaceNotAdmitted, text))
+    }
+
+    /// A namespace that no watch shows is given nothing.
+    pub(super) fn unseen(namespace: &str) -> Self {
+        let text = format!(
+            "the account selects namespaces, and the labels of namespace {namespace} are not known yet, so that it gets no \
+             new token; check with `platform-token-operator check` that the operator may list and watch namespaces"
+        );
+        Self::Refused(Trouble::transient(Reason::NamespaceNotAdmitted, text))
     }
 
     /// What stands in the way of a new token.

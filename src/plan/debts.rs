@@ -1,10 +1,16 @@
-//! What a PlatformToken owes: every token that it made or recorded, and in whose name each is revoked.
+//! What a PlatformToken owes: every token that it made or recorded, in whose name each is revoked, and what comes of that.
+
+use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::fold::mismatch;
 use super::step::bound;
-use super::{OpenAttempt, OwnSecret, Plan, RevokeWith, Snapshot, Step};
-use crate::api::{Issued, TokenHash, TokenId, TokenValue, UserId};
+use super::{
+    AccountFacts, Moment, OpenAttempt, Outcome, OwnSecret, Plan, RevokeWith, Snapshot, Step,
+    Trouble,
+};
+use crate::api::{Issued, Reason, TokenHash, TokenId, TokenValue, UserId};
 
 /// A token that is younger may be missing from a list that lags.
 pub(super) const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
@@ -195,4 +201,93 @@ pub(super) fn revoke(s: &Snapshot, debt: Debt) -> Plan {
         base_url: debt.base_url,
         with,
     }))
+}
+
+impl Snapshot {
+    /// What came of revoking a token.
+    pub(super) fn fold_revocation(
+        &mut self,
+        token_id: TokenId,
+        with: &RevokeWith,
+        outcome: Outcome,
+        now: Moment,
+    ) {
+        match outcome {
+            Outcome::NotListed => match with {
+                RevokeWith::AccountIfOurs { before, .. }
+                    if now.wall.duration_since(*before) < LISTED_WITHIN =>
+                {
+                    let text = format!(
+                        "token {token_id} is to be revoked, and is not listed yet; looking for it again"
+                    );
+                    let wait = Duration::from_secs(10);
+                    self.run.trouble =
+                        Some(Trouble::waiting(wait, Reason::CreateOutcomeUnknown, text));
+                }
+                _ => self.note_revoked(token_id),
+            },
+            Outcome::Revoked => {
+                self.note_revoked(token_id);
+            }
+            Outcome::NotOurs => {
+                let text = format!(
+                    "A record of this PlatformToken names token {token_id}, which is not its: it was left alone"
+                );
+                self.note_warning(Reason::NotOurs, text);
+                self.settle(token_id);
+            }
+            Outcome::RevokeUnknown(trouble) => {
+                self.memory.revoke_unknown.insert(token_id);
+                self.run.trouble = Some(trouble);
+            }
+            // A DELETE of ours whose answer was lost has taken effect: the token does not know itself any more.
+            Outcome::SelfUnknown if self.memory.revoke_unknown.contains(&token_id) => {
+                self.note_revoked(token_id);
+            }
+            // Nobody is left to ask: it was revoked by a process that died, or by someone else.
+            Outcome::SelfUnknown if self.is_left_alone() && !self.can_ask(&token_id) => {
+                self.settle(token_id);
+            }
+            Outcome::SelfUnknown => {
+                self.memory.self_unknown.insert(token_id.clone());
+                self.memory.self_refused.insert(token_id);
+            }
+            Outcome::SelfRefused => {
+                self.memory.self_refused.insert(token_id);
+            }
+            // What was left of the account is refused as well, and nobody brings it back.
+            Outcome::Failed(trouble)
+                if is_refusal(&trouble)
+                    && self.is_left_alone()
+                    && self.memory.self_unknown.contains(&token_id) =>
+            {
+                self.settle(token_id);
+            }
+            Outcome::Failed(trouble) => self.fail(trouble),
+            outcome => self.run.trouble = Some(mismatch("revoke", &outcome)),
+        }
+    }
+
+    /// Whether nobody brings back the account that a token is to be revoked through.
+    fn is_left_alone(&self) -> bool {
+        let (AccountFacts::Broken(trouble) | AccountFacts::Left(_, trouble)) = &self.account else {
+            return false;
+        };
+        self.run.gone || (self.token.deleting && trouble.reason == Reason::AccountNotFound)
+    }
+
+    /// Whether what is left of the account can be asked about a token all the same: it is of the same user.
+    fn can_ask(&self, token_id: &TokenId) -> bool {
+        let AccountFacts::Left(identity, _) = &self.account else {
+            return false;
+        };
+        let mut owed = debts(self).into_iter();
+        let debt = owed.find(|debt| debt.token_id == *token_id);
+        debt.is_some_and(|debt| identity.is_of(&debt.base_url, debt.user_id.as_ref()))
+    }
+}
+
+/// Whether the platform does not accept the account's credential.
+fn is_refusal(trouble: &Trouble) -> bool {
+    matches!(trouble.reason, Reason::Unauthorized | Reason::Forbidden)
 }

@@ -8,8 +8,7 @@ use super::memory::{Fate, OpenAttempt};
 use super::snapshot::Snapshot;
 use super::step::bound;
 use super::{
-    AccountFacts, Moment, Note, Outcome, OwnSecret, Recovery, RevokeWith, SecretFacts, Step,
-    Trouble,
+    Admission, Halt, Moment, Note, Outcome, OwnSecret, Recovery, SecretFacts, Step, Trouble,
 };
 use crate::api::{Attempt, Dialect, Issued, Reason, TokenId, TokenValue, names};
 
@@ -18,6 +17,14 @@ impl Snapshot {
     pub fn fold(&mut self, step: Step, outcome: Outcome, now: Moment) {
         match (step, outcome) {
             (Step::Verify { issued, .. }, outcome) => self.fold_proof(issued, outcome),
+            (Step::Revoke { token_id, with, .. }, outcome)
+                if !matches!(outcome, Outcome::Stale) =>
+            {
+                self.fold_revocation(token_id, &with, outcome, now);
+            }
+            (Step::FindMinted(_) | Step::Recover(_), Outcome::Failed(trouble)) => {
+                self.fail(trouble);
+            }
             (step, Outcome::Failed(trouble)) => {
                 // It may have been done all the same.
                 if let Step::Store { name, .. }
@@ -90,9 +97,6 @@ impl Snapshot {
                     Recovery::Gone | Recovery::Withheld => {}
                 }
                 self.run.recovery = Some(recovery);
-            }
-            (Step::Revoke { token_id, with, .. }, outcome) => {
-                self.fold_revocation(token_id, &with, outcome, now);
             }
             (step, outcome) => self.fold_mismatch(&step, &outcome),
         }
@@ -175,14 +179,6 @@ impl Snapshot {
         }
     }
 
-    /// Whether there is no account any more to ask about a token that is to be revoked.
-    fn is_left_alone(&self) -> bool {
-        let (AccountFacts::Broken(trouble) | AccountFacts::Left(_, trouble)) = &self.account else {
-            return false;
-        };
-        self.run.gone || (self.token.deleting && trouble.reason == Reason::AccountNotFound)
-    }
-
     /// A Secret that bears the attempt closes it: what it holds is remembered no longer.
     fn forget_stored(&mut self, own: &OwnSecret) {
         let in_secret = |held: &mut TokenValue| {
@@ -200,57 +196,6 @@ impl Snapshot {
             let others = closed.debts().into_iter();
             let others = others.filter(|debt| Some(&debt.token_id) != present);
             self.memory.owe(others);
-        }
-    }
-
-    /// What came of revoking a token.
-    fn fold_revocation(
-        &mut self,
-        token_id: TokenId,
-        with: &RevokeWith,
-        outcome: Outcome,
-        now: Moment,
-    ) {
-        match outcome {
-            Outcome::NotListed => match with {
-                RevokeWith::AccountIfOurs { before, .. }
-                    if now.wall.duration_since(*before) < LISTED_WITHIN =>
-                {
-                    let text = format!(
-                        "token {token_id} is to be revoked, and is not listed yet; looking for it again"
-                    );
-                    let wait = Duration::from_secs(10);
-                    self.run.trouble =
-                        Some(Trouble::waiting(wait, Reason::CreateOutcomeUnknown, text));
-                }
-                _ => self.note_revoked(token_id),
-            },
-            Outcome::Revoked => {
-                self.note_revoked(token_id);
-            }
-            Outcome::NotOurs => {
-                let text = format!(
-                    "A record of this PlatformToken names token {token_id}, which is not its: it was left alone"
-                );
-                self.note_warning(Reason::NotOurs, text);
-                self.settle(token_id);
-            }
-            Outcome::RevokeUnknown(trouble) => {
-                self.memory.revoke_unknown.insert(token_id);
-                self.run.trouble = Some(trouble);
-            }
-            // A DELETE of ours whose answer was lost has taken effect: the token does not know itself any more.
-            Outcome::SelfUnknown if self.memory.revoke_unknown.contains(&token_id) => {
-                self.note_revoked(token_id);
-            }
-            // Nobody is left to ask: it was revoked by a process that died, or by someone else.
-            Outcome::SelfUnknown if self.is_left_alone() => {
-                self.settle(token_id);
-            }
-            Outcome::SelfUnknown | Outcome::SelfRefused => {
-                self.memory.self_refused.insert(token_id);
-            }
-            outcome => self.run.trouble = Some(mismatch("revoke", &outcome)),
         }
     }
 
@@ -316,11 +261,19 @@ impl Snapshot {
         }
     }
 
+    /// A call in the name of the account failed.
+    pub(super) fn fail(&mut self, trouble: Trouble) {
+        match self.of_account(trouble) {
+            Halt::Trouble(trouble) => self.run.trouble = Some(trouble),
+            Halt::Silent => self.run.stale = true,
+        }
+    }
+
     fn fold_mismatch(&mut self, step: &Step, outcome: &Outcome) {
         self.run.trouble = Some(mismatch(step.name(), outcome));
     }
 
-    fn note_revoked(&mut self, token_id: TokenId) {
+    pub(super) fn note_revoked(&mut self, token_id: TokenId) {
         let text = format!("Revoked platform token {token_id}");
         self.run.notes.push(Note::normal(Reason::Revoked, text));
         self.settle(token_id);
@@ -389,7 +342,8 @@ impl Snapshot {
     }
 
     fn note_suspects(&mut self, attempt: &Attempt, ids: &[TokenId]) {
-        if ids.is_empty() {
+        // Where the account does not serve, its status alone says so.
+        if ids.is_empty() || self.token.admission != Admission::Granted {
             return;
         }
         let shown: Vec<&str> = ids.iter().take(20).map(TokenId::as_str).collect();

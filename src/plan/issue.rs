@@ -318,9 +318,11 @@ pub(super) fn find_out(
         let what = format!("attempt {id}, which may have made a token,");
         let identity = s.identity_of(&what, &account.base_url, account.user_id.as_ref());
         return match identity {
+            // Where tags tell who made a token, nobody is suspected, whatever the attempt says of the dialect.
+            Ok(identity) if !tagged && identity.dialect == Dialect::Current => Ok(None),
             // Where nobody else mints, the account finds what nobody claims.
             Ok(identity) if !tagged && is_newer_than_baseline(open, identity) => Ok(None),
-            // There is no account any more to write down what is found.
+            // A deletion does not use what is left of an account only to write something down.
             Ok(_) if !tagged && matches!(s.account, AccountFacts::Left(..)) => Ok(None),
             Ok(_) => Ok(Some(Step::FindMinted(open.attempt.clone()))),
             // There is nothing to find, only something to tell; nobody has to wait for that.

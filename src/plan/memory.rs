@@ -33,6 +33,10 @@ pub struct Memory {
     pub self_refused: BTreeSet<TokenId>,
     /// Tokens whose revocation was sent, and its answer lost.
     pub revoke_unknown: BTreeSet<TokenId>,
+    /// Tokens whose own value the platform does not know, and that an account which was left is asked about.
+    pub self_unknown: BTreeSet<TokenId>,
+    /// Since when the namespace has not been seen, on our monotonic clock.
+    pub unseen: Option<Duration>,
     /// Attempts in a row whose outcome stayed unknown.
     pub lost: u32,
     /// Runs that ended in trouble, in a row.

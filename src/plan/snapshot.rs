@@ -1,6 +1,7 @@
 //! What is known of a PlatformToken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -12,6 +13,9 @@ use crate::api::{
     Attempt, AttemptId, Dialect, Issued, MalformedRecord, Owner, PlatformTokenStatus, Reason,
     TokenHash, TokenId, TokenValue, UserId, names,
 };
+
+/// A watch that is well has shown a namespace by then.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Everything that a decision rests on.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub struct TokenFacts {
     pub generation: Option<i64>,
     /// What a write of the PlatformToken has to be based on.
     pub resource_version: String,
+    /// When the API server created it.
+    pub created_at: Timestamp,
     /// It is being deleted.
     pub deleting: bool,
     /// Its finalizers, ours and others'.
@@ -154,6 +160,7 @@ impl Snapshot {
             fresh: Some(fresh),
             run: Run::default(),
         };
+        snapshot.notice_namespace(now);
         snapshot.notice_attempt(now);
         snapshot
     }
@@ -170,6 +177,7 @@ impl Snapshot {
             owner,
             generation: None,
             resource_version: String::new(),
+            created_at: Timestamp::MIN,
             deleting: true,
             finalizers: Vec::new(),
             secret_name: secret.0.clone(),
@@ -189,6 +197,16 @@ impl Snapshot {
                 gone: true,
                 ..Run::default()
             },
+        }
+    }
+
+    /// A namespace that stays unseen is one that no watch shows: somebody has to know.
+    fn notice_namespace(&mut self, now: Moment) {
+        let unseen = self.token.admission == Admission::Unknown;
+        let since = *self.memory.unseen.get_or_insert(now.elapsed);
+        self.memory.unseen.take_if(|_| !unseen);
+        if unseen && now.elapsed.saturating_sub(since) >= SEEN_WITHIN {
+            self.token.admission = Admission::unseen(&self.token.owner.namespace);
         }
     }
 
@@ -215,8 +233,13 @@ impl Snapshot {
             .as_ref()
             .map_or(0, |known| known.attempt.at.number);
         if attempt.owner == self.token.owner && attempt.at.number > newest {
+            // It cannot be older than its PlatformToken, whatever someone wrote.
+            let opened_at = attempt.opened_at.max(self.token.created_at);
             let opened = OpenAttempt {
-                attempt: attempt.clone(),
+                attempt: Attempt {
+                    opened_at,
+                    ..attempt.clone()
+                },
                 seen: now,
                 fate: Fate::Unknown { searched: None },
                 others: BTreeSet::new(),
@@ -341,7 +364,7 @@ impl Snapshot {
             "{what} belongs to user {user} on {base_url}, and the account is another one now; give the account its \
              former credential"
         );
-        Err(Trouble::stalled(Reason::AccountChanged, text).into())
+        Err(self.of_account(Trouble::stalled(Reason::AccountChanged, text)))
     }
 
     /// The account, or what stands in the way of using it.
@@ -351,8 +374,18 @@ impl Snapshot {
             AccountFacts::Pending => Err(super::Halt::Silent),
             AccountFacts::Left(identity, _) if self.goes() => Ok(identity),
             AccountFacts::Left(_, trouble) | AccountFacts::Broken(trouble) => {
-                Err(trouble.clone().into())
+                Err(self.of_account(trouble.clone()))
             }
         }
+    }
+
+    /// What ails the account is told where that serves. Elsewhere a PlatformToken that lives is told the refusal alone,
+    /// whatever leads it to the account: anyone may write an attempt.
+    pub(super) fn of_account(&self, trouble: Trouble) -> super::Halt {
+        let granted = match &self.token.admission {
+            admission if !self.goes() => admission.grant(),
+            _ => Ok(()),
+        };
+        granted.err().unwrap_or_else(|| trouble.into())
     }
 }

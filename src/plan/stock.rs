@@ -278,14 +278,15 @@ impl AccountStatus {
         }
     }
 
-    /// Writes tokens down that may be ours.
+    /// Writes tokens down that may be ours. None takes the place of one that was written down before.
     #[must_use]
     pub fn with_unclaimed(mut self, ids: &[TokenId]) -> Self {
-        let mut all = ids.to_vec();
-        self.unclaimed_token_ids.retain(|id| !ids.contains(id));
-        all.append(&mut self.unclaimed_token_ids);
-        all.truncate(Self::MAX_UNCLAIMED);
-        self.unclaimed_token_ids = all;
+        let known = &mut self.unclaimed_token_ids;
+        for id in ids {
+            if !known.contains(id) && known.len() < Self::MAX_UNCLAIMED {
+                known.push(id.clone());
+            }
+        }
         self
     }
 }

@@ -29,6 +29,7 @@ impl Rules {
             owner: _,
             generation: _,
             resource_version,
+            created_at: _,
             deleting,
             finalizers,
             secret_name: _,
@@ -101,10 +102,14 @@ impl Rules {
             revoked,
             self_refused,
             revoke_unknown,
+            // It says something only where an account is gone.
+            self_unknown: _,
+            unseen,
             lost,
             failures: _,
         } = memory;
         assert_eq!(*tried, None, "no list lags here");
+        assert_eq!(*unseen, None, "no account selects here");
         Memory {
             attempt: attempt.as_ref().map(|open| {
                 let OpenAttempt {

@@ -23,6 +23,7 @@ impl Rules {
             owner: self.names.owners[i].clone(),
             generation: Some(1),
             resource_version: token.version.to_string(),
+            created_at: self.names.past,
             deleting: token.deleting,
             finalizers: if token.held {
                 vec![names::FINALIZER.to_owned()]
@@ -126,6 +127,8 @@ impl Rules {
             revoked: self.ids(&memory.revoked).collect(),
             self_refused: self.ids(&memory.self_refused).collect(),
             revoke_unknown: self.ids(&memory.revoke_unknown).collect(),
+            self_unknown: BTreeSet::new(),
+            unseen: None,
             lost: memory.lost.into(),
             failures: 0,
         }

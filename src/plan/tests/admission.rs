@@ -138,6 +138,115 @@ fn a_namespace_that_is_not_admitted_gets_no_new_token_and_is_told_before_anythin
 }
 
 #[test]
+fn whatever_leads_a_refused_namespace_to_the_account_it_is_told_the_refusal_alone() {
+    let trouble = || Trouble::stalled(Reason::Unauthorized, "of the account");
+    let ready = || AccountFacts::Ready(identity());
+    let another = AccountFacts::Ready(Identity {
+        user_id: UserId::parse("another").ok(),
+        ..identity()
+    });
+    // Anyone may write an attempt, and a Secret that is recorded.
+    let attempted = |account| Given {
+        account,
+        attempt: Some(attempt(1)),
+        ..Given::default()
+    };
+    let stored = |account| Given {
+        account,
+        ..Given::issued(SecretFacts::Absent)
+    };
+    let failing = |step: &Step| match step {
+        Step::FindMinted(_) | Step::Recover(_) => Outcome::Failed(trouble()),
+        step => fair_outcome(step),
+    };
+    for (given, granted) in [
+        (
+            attempted as fn(AccountFacts) -> Given,
+            ["Unauthorized", "AccountChanged", "Unauthorized"],
+        ),
+        (stored, ["Unauthorized", "AccountChanged", "Unauthorized"]),
+    ] {
+        let accounts = [AccountFacts::Broken(trouble()), another.clone(), ready()];
+        for (account, granted) in accounts.into_iter().zip(granted) {
+            let last = |admission| {
+                let given = Given {
+                    admission,
+                    ..given(account.clone())
+                };
+                steps(given, 100, failing).pop().unwrap()
+            };
+            assert_eq!(last(Admission::Granted), granted);
+            assert_eq!(last(refused()), "NamespaceNotAdmitted");
+            assert_eq!(last(Admission::Unknown), "Silent");
+        }
+    }
+}
+
+#[test]
+fn ids_of_suspects_are_told_only_where_the_account_serves() {
+    for (admission, told) in [(Admission::Granted, 1), (refused(), 0)] {
+        let documented = Attempt {
+            dialect: Dialect::Documented,
+            ..attempt(1)
+        };
+        let given = Given {
+            account: AccountFacts::Ready(Identity {
+                dialect: Dialect::Documented,
+                ..identity()
+            }),
+            admission,
+            attempt: Some(documented),
+            ..Given::default()
+        };
+        let mut snapshot = given.snapshot(at(0));
+        story(&mut snapshot, at(45), |step| match step {
+            Step::FindMinted(_) => Outcome::Suspects(vec![id("suspect")]),
+            step => fair_outcome(step),
+        });
+        let notes = snapshot.run.notes.iter();
+        let naming = notes.filter(|note| note.text.contains("id-suspect"));
+        assert_eq!(naming.count(), told);
+    }
+}
+
+#[test]
+fn a_namespace_that_stays_unseen_is_told_of_and_one_that_was_seen_is_not() {
+    let run = |memory: Memory, admission, seconds| {
+        let given = Given {
+            admission,
+            memory,
+            ..Given::default()
+        };
+        let snapshot = given.snapshot(at(seconds));
+        let Next::Settled(settled) = plan(&snapshot, at(seconds)) else {
+            return (snapshot.memory, "step".to_owned());
+        };
+        let told = match settled.verdict {
+            Verdict::Trouble(trouble) => {
+                assert_eq!(trouble.reaction, Reaction::Transient);
+                assert!(trouble.message.contains("platform-token-operator check"));
+                trouble.reason.as_str().to_owned()
+            }
+            verdict => format!("{verdict:?}"),
+        };
+        (snapshot.memory, told)
+    };
+    let mut memory = Memory::default();
+    for (seconds, admission, says) in [
+        (100, Admission::Unknown, "Silent"),
+        (109, Admission::Unknown, "Silent"),
+        (110, Admission::Unknown, "NamespaceNotAdmitted"),
+        (200, Admission::Unknown, "NamespaceNotAdmitted"),
+        (201, Admission::Granted, "step"),
+        (202, Admission::Unknown, "Silent"),
+    ] {
+        let told;
+        (memory, told) = run(memory, admission, seconds);
+        assert_eq!(told, says, "at {seconds}");
+    }
+}
+
+#[test]
 fn what_was_issued_is_kept_repaired_and_revoked_in_a_namespace_that_is_not_admitted_any_more() {
     let refused_and = |given: Given| Given {
         admission: refused(),

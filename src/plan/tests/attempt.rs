@@ -138,6 +138,10 @@ fn outcomes_that_stay_unknown_are_waited_for_longer_each_time() {
             ..Memory::default()
         };
         let given = Given {
+            account: AccountFacts::Ready(Identity {
+                dialect: Dialect::Documented,
+                ..identity()
+            }),
             attempt: Some(documented),
             memory,
             ..Given::default()
@@ -265,6 +269,40 @@ fn an_attempt_is_given_up_unsearched_only_where_a_search_finds_nothing_and_the_t
         };
         let next = plan(&given.snapshot(at(0)), at(45));
         assert_eq!(word(&next), expected, "{dialect:?}, deleting: {deleting}");
+    }
+}
+
+#[test]
+fn nobody_is_suspected_where_tags_tell_who_made_a_token_nor_of_what_is_older_than_the_platformtoken()
+ {
+    for (dialect, expected) in [
+        (Dialect::Current, None),
+        (Dialect::Documented, Some(at(1000).wall)),
+    ] {
+        let forged = Attempt {
+            dialect: Dialect::Documented,
+            ..attempt(1)
+        };
+        let given = Given {
+            account: AccountFacts::Ready(Identity {
+                dialect,
+                ..identity()
+            }),
+            attempt: Some(forged),
+            created: 1000,
+            ..Given::default()
+        };
+        let mut since = None;
+        let mut snapshot = given.snapshot(at(2000));
+        let steps = story(&mut snapshot, at(2045), |step| match step {
+            Step::FindMinted(attempt) => {
+                since = Some(attempt.opened_at);
+                Outcome::Suspects(vec![])
+            }
+            step => fair_outcome(step),
+        });
+        assert_eq!(since, expected, "{dialect:?}");
+        assert_eq!(steps.last().unwrap(), "Ready", "{steps:?}");
     }
 }
 

@@ -116,6 +116,59 @@ fn a_deletion_revokes_with_the_value_if_there_is_one_and_else_through_the_accoun
 }
 
 #[test]
+fn a_token_that_does_not_know_itself_is_asked_about_with_what_is_left_of_the_account_if_that_can_be()
+ {
+    let another = Identity {
+        user_id: UserId::parse("another").ok(),
+        ..identity()
+    };
+    let refused = |reason| Outcome::Failed(Trouble::stalled(reason, "x"));
+    let done: &[&str] = &["revoke", "revoke", "remove", "lift_finalizer", "Gone"];
+    let alone: &[&str] = &["revoke", "remove", "lift_finalizer", "Gone"];
+    let (deleted, missing) = (Reason::AccountNotFound, Reason::CredentialsMissing);
+    let rows: [(_, _, &dyn Fn() -> Outcome, &[&str]); _] = [
+        (identity(), deleted, &|| Outcome::Revoked, done),
+        // Its credential is not known either.
+        (identity(), deleted, &|| refused(Reason::Unauthorized), done),
+        (identity(), deleted, &|| refused(Reason::Forbidden), done),
+        // It may answer yet.
+        (
+            identity(),
+            deleted,
+            &|| refused(Reason::Unreachable),
+            &["revoke", "revoke", "Unreachable"],
+        ),
+        // It is another user's, and would say that there is no such token.
+        (another, deleted, &|| Outcome::Revoked, alone),
+        (identity(), missing, &|| Outcome::Revoked, done),
+        // Someone may bring its credentials back.
+        (
+            identity(),
+            missing,
+            &|| refused(Reason::Unauthorized),
+            &["revoke", "revoke", "Unauthorized"],
+        ),
+    ];
+    for (left, reason, answer, expected) in rows {
+        let given = Given {
+            account: AccountFacts::Left(left, Trouble::stalled(reason, "x")),
+            deleting: true,
+            ..Given::issued(own_facts(unheld()))
+        };
+        let steps = run(given, |step| match step {
+            Step::Revoke {
+                with: RevokeWith::ItsValue(_),
+                ..
+            } => Outcome::SelfUnknown,
+            Step::Revoke { .. } => answer(),
+            Step::Remove { .. } => Outcome::SecretGone,
+            step => fair_outcome(step),
+        });
+        assert_eq!(steps, expected, "{reason}");
+    }
+}
+
+#[test]
 fn an_account_that_is_deleted_serves_deletions_and_nothing_else() {
     let gone = Trouble::stalled(Reason::AccountNotFound, "x");
     let left = || AccountFacts::Left(identity(), gone.clone());
@@ -134,41 +187,6 @@ fn an_account_that_is_deleted_serves_deletions_and_nothing_else() {
         run(given(true, lost()), fair_outcome),
         ["revoke", "lift_finalizer", "Gone"]
     );
-    // A token that does not know itself any more is gone, whatever became of the credential.
-    let unknown = |step: &Step| match step {
-        Step::Revoke { .. } => Outcome::SelfUnknown,
-        Step::Remove { .. } => Outcome::SecretGone,
-        step => fair_outcome(step),
-    };
-    assert_eq!(
-        run(given(true, Given::issued(own_facts(unheld()))), unknown),
-        ["revoke", "remove", "lift_finalizer", "Gone"]
-    );
-    // Where the account is there and its credentials Secret is not, someone may bring it back: it is asked.
-    let without_credentials = Given {
-        account: AccountFacts::Left(
-            identity(),
-            Trouble::stalled(Reason::CredentialsMissing, "x"),
-        ),
-        ..given(true, Given::issued(own_facts(unheld())))
-    };
-    let mut refusals = 0;
-    let unknown_to_itself = |step: &Step| match step {
-        Step::Revoke {
-            with: RevokeWith::ItsValue(_),
-            ..
-        } => {
-            refusals += 1;
-            Outcome::SelfUnknown
-        }
-        Step::Remove { .. } => Outcome::SecretGone,
-        step => fair_outcome(step),
-    };
-    assert_eq!(
-        run(without_credentials, unknown_to_itself),
-        ["revoke", "revoke", "remove", "lift_finalizer", "Gone"]
-    );
-    assert_eq!(refusals, 1);
     // Without tags there is only something to write down, and nothing to write it into.
     for (dialect, expected) in [
         (Dialect::Current, "find_minted"),

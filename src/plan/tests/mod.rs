@@ -158,6 +158,8 @@ struct Given {
     status: PlatformTokenStatus,
     attempt: Option<Attempt>,
     deleting: bool,
+    /// When it was created, in seconds.
+    created: u64,
     memory: Memory,
     credentials: BTreeSet<TokenHash>,
     /// Someone took our finalizer off.
@@ -175,6 +177,7 @@ impl Default for Given {
             status: PlatformTokenStatus::default(),
             attempt: None,
             deleting: false,
+            created: 0,
             memory: Memory::default(),
             credentials: BTreeSet::new(),
             unheld: false,
@@ -205,6 +208,7 @@ impl Given {
             owner: owner("token"),
             generation: Some(1),
             resource_version: "1".into(),
+            created_at: at(self.created).wall,
             deleting: self.deleting,
             finalizers: if held {
                 vec![names::FINALIZER.into()]
