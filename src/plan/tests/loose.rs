@@ -169,6 +169,37 @@ fn a_token_that_does_not_know_itself_is_asked_about_with_what_is_left_of_the_acc
 }
 
 #[test]
+fn what_is_left_of_an_account_may_refuse_in_a_later_run_than_the_token_itself() {
+    let deleted = Trouble::stalled(Reason::AccountNotFound, "x");
+    let given = Given {
+        account: AccountFacts::Left(identity(), deleted),
+        deleting: true,
+        ..Given::issued(own_facts(unheld()))
+    };
+    let mut snapshot = loose(given).snapshot(at(100));
+    let run = |snapshot: &mut Snapshot, reason| {
+        snapshot.run = Run::default();
+        story(snapshot, at(100), |step| match step {
+            Step::Revoke {
+                with: RevokeWith::ItsValue(_),
+                ..
+            } => Outcome::SelfUnknown,
+            Step::Revoke { .. } => Outcome::Failed(Trouble::stalled(reason, "x")),
+            Step::Remove { .. } => Outcome::SecretGone,
+            step => fair_outcome(step),
+        })
+    };
+    assert_eq!(
+        run(&mut snapshot, Reason::Throttled),
+        ["revoke", "revoke", "Throttled"]
+    );
+    assert_eq!(
+        run(&mut snapshot, Reason::Unauthorized),
+        ["revoke", "remove", "lift_finalizer", "Gone"]
+    );
+}
+
+#[test]
 fn an_account_that_is_deleted_serves_deletions_and_nothing_else() {
     let gone = Trouble::stalled(Reason::AccountNotFound, "x");
     let left = || AccountFacts::Left(identity(), gone.clone());
