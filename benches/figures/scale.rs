@@ -87,7 +87,9 @@ pub(crate) async fn measure_scale(settings: &Settings) -> anyhow::Result<Scale> 
     let (operator, many) = bench.operate(there.tokens).await?;
     let memory = Memory::of(operator.pid())?;
     drop(operator);
-    eprintln!("    starting again");
+    eprintln!("    starting again, so that the accounts count what was made");
+    restart(&bench).await?;
+    eprintln!("    starting again, with nothing to do");
     let restart = restart(&bench).await?;
     Ok(Scale {
         settings: settings.clone(),

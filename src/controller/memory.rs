@@ -28,14 +28,14 @@ pub(super) struct Memories {
 /// What is remembered of one PlatformToken.
 #[derive(Default)]
 pub(super) struct Remembered {
-    /// What the rules remember.
-    pub rules: Memory,
+    /// What the rules remember, if anything.
+    pub rules: Option<Box<Memory>>,
     /// Our own last writes, so that a cache that has not seen them is not acted upon.
     pub written: Written,
     /// Status writes that failed, in a row.
     pub unwritten: u32,
     /// A run ended in trouble: until when it is not to be tried again.
-    pub pause: Option<Pause>,
+    pub pause: Option<Box<Pause>>,
 }
 
 /// A wait that our own writes, which wake us as well, do not cut short. Whatever else changes does.

@@ -31,21 +31,27 @@ pub(super) struct Cached {
 #[derive(Default)]
 pub(super) struct SecretIndex(Mutex<HashMap<Option<String>, Inner>>);
 
-/// What one watch has shown.
+/// What one watch has shown. There may be many Secrets, and each takes room for as long as it lives.
 #[derive(Default)]
 struct Inner {
-    /// Whom each Secret names as its owner.
-    owners: HashMap<SecretName, TokenName>,
-    /// The Secrets of each owner, by name.
-    secrets: HashMap<TokenName, BTreeMap<String, Cached>>,
-    /// The token that each Secret names.
-    tokens: HashMap<SecretName, TokenId>,
+    /// What each Secret names.
+    named: HashMap<SecretName, Named>,
+    /// The Secrets of each owner, by name: mostly one.
+    secrets: HashMap<TokenName, Vec<(String, Cached)>>,
     /// Secrets that are being deleted and that our finalizer keeps.
     dying: HashMap<SecretName, Option<Owner>>,
     /// What a list in progress has brought so far; whatever else is known is gone when it ends.
     listing: Option<HashSet<SecretName>>,
     /// The newest resourceVersion seen in any event.
     newest: u64,
+}
+
+/// What a Secret names.
+struct Named {
+    /// The PlatformToken that is its owner, in the same namespace, by name.
+    owner: Option<String>,
+    /// The token that it holds.
+    token: Option<TokenId>,
 }
 
 impl SecretIndex {
@@ -73,11 +79,9 @@ impl SecretIndex {
             }
             Event::InitDone => {
                 let listed = inner.listing.take().unwrap_or_default();
-                inner.tokens.retain(|name, _| listed.contains(name));
                 inner.dying.retain(|name, _| listed.contains(name));
-                let gone: Vec<SecretName> = inner
-                    .owners
-                    .keys()
+                let known = inner.named.keys();
+                let gone: Vec<SecretName> = known
                     .filter(|name| !listed.contains(*name))
                     .cloned()
                     .collect();
@@ -90,7 +94,7 @@ impl SecretIndex {
     pub(super) fn of(&self, token: &TokenName) -> BTreeMap<String, Cached> {
         let watches = self.lock();
         let secrets = watch_of(&watches, &token.0).and_then(|inner| inner.secrets.get(token));
-        secrets.cloned().unwrap_or_default()
+        secrets.into_iter().flatten().cloned().collect()
     }
 
     /// Every Secret that is being deleted and that our finalizer keeps, with the PlatformToken that it names.
@@ -103,8 +107,8 @@ impl SecretIndex {
     /// Every token that a Secret names.
     pub(super) fn token_ids(&self) -> Vec<TokenId> {
         let watches = self.lock();
-        let ids = watches.values().flat_map(|inner| inner.tokens.values());
-        ids.cloned().collect()
+        let ids = watches.values().flat_map(|inner| inner.named.values());
+        ids.filter_map(|named| named.token.clone()).collect()
     }
 
     /// The newest resourceVersion that the watch of a namespace has shown of any Secret.
@@ -133,17 +137,19 @@ impl Inner {
         let held = finalizers.iter().any(|f| f == names::FINALIZER);
         if let Some(owner) = &owner {
             let version = secret.metadata.resource_version.clone().unwrap_or_default();
-            self.secrets
-                .entry(owner.clone())
-                .or_default()
-                .insert(name.1.clone(), Cached { version, held });
-            self.owners.insert(name.clone(), owner.clone());
+            let secrets = self.secrets.entry(owner.clone()).or_default();
+            secrets.reserve_exact(1);
+            secrets.push((name.1.clone(), Cached { version, held }));
+        }
+        let named = Named {
+            owner: owner.as_ref().map(|(_, owner)| owner.clone()),
+            token: token_of(secret),
+        };
+        if named.owner.is_some() || named.token.is_some() {
+            self.named.insert(name.clone(), named);
         }
         if secret.metadata.deletion_timestamp.is_some() && held {
             self.dying.insert(name.clone(), named_owner(secret));
-        }
-        if let Some(token_id) = token_of(secret) {
-            self.tokens.insert(name.clone(), token_id);
         }
         if let Some(listing) = &mut self.listing {
             listing.insert(name);
@@ -152,11 +158,10 @@ impl Inner {
     }
 
     fn remove(&mut self, name: &SecretName) -> Option<TokenName> {
-        self.tokens.remove(name);
         self.dying.remove(name);
-        let owner = self.owners.remove(name)?;
+        let owner = (name.0.clone(), self.named.remove(name)?.owner?);
         if let Some(secrets) = self.secrets.get_mut(&owner) {
-            secrets.remove(&name.1);
+            secrets.retain(|(secret, _)| *secret != name.1);
             if secrets.is_empty() {
                 self.secrets.remove(&owner);
             }

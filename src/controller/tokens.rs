@@ -15,7 +15,9 @@ use super::observe::{observe, snapshot};
 use super::report::{publish, publish_if_new, report_unreadable, write_status};
 use super::slots::Slot;
 use crate::api::{PlatformToken, Reason};
-use crate::plan::{Next, Run, Settled, Snapshot, Step, Trouble, Verdict, backoff, plan, report};
+use crate::plan::{
+    Memory, Next, Run, Settled, Snapshot, Step, Trouble, Verdict, backoff, plan, report,
+};
 
 /// More steps than any run needs: a run that takes more is a defect, and stops.
 const MAX_STEPS: usize = 100;
@@ -73,6 +75,7 @@ async fn run(token: &PlatformToken, slot: &Slot<'_>, context: &Context) -> Optio
     } = remembered;
     let unwritten = unwritten.saturating_add(1);
     let mut basis = observed.basis.clone();
+    let rules = rules.map_or_else(Memory::default, |rules| *rules);
     let mut snapshot = snapshot(context, token, observed.basis, rules, now);
     let mut executor = Executor {
         context,
@@ -102,14 +105,18 @@ async fn run(token: &PlatformToken, slot: &Slot<'_>, context: &Context) -> Optio
     } else {
         // The cache is about to show our own writes; they are no reason to try again.
         basis.token = basis.token.max(written.token);
-        let pause = settled.requeue.filter(|_| told.is_ok()).map(|wait| Pause {
-            until: context.clock.now().elapsed + wait,
-            basis,
+        let pause = settled.requeue.filter(|_| told.is_ok()).map(|wait| {
+            let until = context.clock.now().elapsed + wait;
+            Box::new(Pause { until, basis })
         });
+        let rules = match settled.verdict {
+            Verdict::Ready if told.is_ok() => snapshot.memory.at_rest(),
+            _ => Some(snapshot.memory),
+        };
         context.memory.put(
             &uid,
             Remembered {
-                rules: snapshot.memory,
+                rules: rules.map(Box::new),
                 written,
                 unwritten: if told.is_err() { unwritten } else { 0 },
                 pause,

@@ -92,6 +92,18 @@ impl Memory {
         }
     }
 
+    /// What is worth remembering of a PlatformToken that is Ready, and whose status says so: only what status, Secret and
+    /// annotation do not tell a later run as well. Mostly that is nothing, and there may be many.
+    #[must_use]
+    pub fn at_rest(self) -> Option<Self> {
+        let known = [&self.revoked, &self.self_refused, &self.revoke_unknown];
+        let told = self.holds_nothing()
+            && self.lost == 0
+            && self.tried.is_none()
+            && known.iter().all(|ids| ids.is_empty());
+        (!told).then_some(self)
+    }
+
     /// Whether no token is known to this process alone.
     pub(super) fn holds_nothing(&self) -> bool {
         let open = self.attempt.as_ref();

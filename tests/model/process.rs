@@ -241,11 +241,13 @@ impl Scene<'_> {
         if rest.requeue == Some(Duration::ZERO) {
             self.broken = Some(Claim::NoBusyLoop);
         }
+        let memory = &self.state.processes[p].minds[i].memory;
+        let forgets = rest.ready && told && self.rules.forgets(memory);
         let mind = self.state.mind(p, i);
         mind.run = None;
         mind.asleep = told && rest.requeue.is_none() && !mind.woken;
         mind.woken = false;
-        if rest.gone {
+        if rest.gone || forgets {
             mind.memory = Memory::default();
         }
     }

@@ -30,6 +30,8 @@ pub(crate) enum Said {
 /// The end of a run.
 pub(crate) struct Rest {
     pub gone: bool,
+    /// It is Ready.
+    pub ready: bool,
     pub requeue: Option<Duration>,
     /// The status to be written, if it is another than the one that was read.
     pub status: Option<Status>,
@@ -182,10 +184,16 @@ impl Rules {
         };
         Rest {
             gone: settled.verdict == Verdict::Gone,
+            ready: settled.verdict == Verdict::Ready,
             requeue: settled.requeue,
             status: status.filter(|status| *status != run.token.status),
             verdict,
         }
+    }
+
+    /// Whether a process forgets this once the PlatformToken is Ready.
+    pub(crate) fn forgets(&self, memory: &Memory) -> bool {
+        self.memory(memory).at_rest().is_none()
     }
 
     /// Ages beyond their cap are one to the walk, so they have to be one to the rules.

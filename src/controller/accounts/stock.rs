@@ -27,6 +27,9 @@ use crate::plan::{
 };
 use crate::platform::{Error, Row};
 
+/// How long a stock waits, after a start, until all PlatformTokens are listed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// What stocktaking remembers.
 #[derive(Clone, Default)]
 pub(super) struct Inventory {
@@ -88,6 +91,7 @@ impl Inventory {
         context: &Context,
         session: &Session,
     ) -> Result<Stock, Trouble> {
+        are_listed(context).await?;
         let listing = list(context, session).await?;
         self.missing = missing(&account.key(), context, &listing);
         let claims = if account.settings().exclusive {
@@ -161,6 +165,17 @@ pub(super) fn compare<K: Account>(
         baseline: baseline.as_ref(),
     };
     take_stock(&taking, now)
+}
+
+/// Waits until the caches have shown all that there was at the start: whatever they lack would count as unclaimed.
+async fn are_listed(context: &Context) -> Result<(), Trouble> {
+    // PlatformTokens are listed last.
+    let listed = tokio::time::timeout(PATIENCE, context.tokens.wait_until_ready());
+    if matches!(listed.await, Ok(Ok(()))) {
+        return Ok(());
+    }
+    let text = "the PlatformTokens are not listed yet, and stock is left out";
+    Err(Trouble::transient(Reason::KubernetesError, text))
 }
 
 /// The tokens that PlatformTokens of an account name and its list lacks.
@@ -327,11 +342,27 @@ mod tests {
 
     use kube::Client;
     use kube::client::Body;
+    use kube::runtime::watcher::Event;
     use serde_json::Value;
 
     use super::*;
+    use crate::api::AttemptId;
     use crate::clock::Clock;
-    use crate::controller::{BaseUrl, Operator, Platforms, Served, Settings};
+    use crate::controller::{Caches, Operator, Platforms, Served, Settings};
+
+    fn operator(client: Client, served: Served) -> (Operator, Caches) {
+        let settings = Settings {
+            platforms: Platforms::new([], |_| unreachable!("nobody asks")),
+            concurrency: 1,
+            served,
+            instance: "test".into(),
+            clock: Clock::system(),
+            fresh: Box::new(AttemptId::fresh),
+        };
+        let (operator, caches, _) =
+            Operator::new(client, "cluster".into(), settings, Arc::default());
+        (operator, caches)
+    }
 
     /// What is claimed where lists of Secrets in namespace `a`, or in all, are answered with this status, and namespace
     /// `b` has one Secret.
@@ -355,16 +386,8 @@ mod tests {
             let answer = http::Response::builder().status(code);
             answer.body(Body::from(body.to_string().into_bytes()))
         };
-        let settings = Settings {
-            platforms: Platforms::new(Vec::<BaseUrl>::new(), |_| unreachable!("nobody asks")),
-            concurrency: 1,
-            served,
-            instance: "test".into(),
-            clock: Clock::system(),
-            fresh: Box::new(crate::api::AttemptId::fresh),
-        };
         let client = Client::new(tower::service_fn(answer), "default");
-        let (operator, ..) = Operator::new(client, "cluster".into(), settings, Arc::default());
+        let (operator, _) = operator(client, served);
         claims(&operator.context).await
     }
 
@@ -379,5 +402,20 @@ mod tests {
         assert!(matches!(failed, Err(KubeError::Failed(_))), "{failed:?}");
         let refused = claimed(403, Served::Everywhere).await;
         assert!(matches!(refused, Err(KubeError::Refused(_))), "{refused:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stock_waits_until_all_platformtokens_are_listed() {
+        let nobody = tower::service_fn(|_: http::Request<Body>| async {
+            std::future::pending::<kube::Result<http::Response<Body>>>().await
+        });
+        let client = Client::new(nobody, "default");
+        let (operator, mut caches) = operator(client, Served::Everywhere);
+        let left_out = are_listed(&operator.context).await;
+        assert!(left_out.is_err(), "what is not listed would be unclaimed");
+        for event in [Event::Init, Event::InitDone] {
+            caches.tokens.apply_watcher_event(&event);
+        }
+        assert!(are_listed(&operator.context).await.is_ok());
     }
 }

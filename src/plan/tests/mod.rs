@@ -7,6 +7,7 @@ mod issue;
 mod keep;
 mod listed;
 mod loose;
+mod memory;
 mod report;
 mod rest;
 mod retire;
