@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Api, ResourceExt};
 use platform_token_operator::api::{
     ClusterPlatformAccount, PlatformAccount, PlatformToken, TokenValue, UserId, names,
@@ -54,6 +54,16 @@ async fn label(world: &World, label: &str) {
 async fn token_of(world: &World, name: &str, account: &str) {
     let account = json!({ "kind": "ClusterPlatformAccount", "name": account });
     world.token(name, json!({ "accountRef": account })).await;
+}
+
+/// How often a PlatformToken was refused, as the log tells.
+fn looks_in_vain(world: &World, name: &str) -> usize {
+    let needle = format!("namespace=\"{}\" name=\"{name}\"", world.namespace);
+    let log = operator_log();
+    let lines = log.lines().filter(|line| line.contains(&needle));
+    lines
+        .filter(|line| line.contains("NamespaceNotAdmitted"))
+        .count()
 }
 
 fn id_of(token: &PlatformToken) -> String {
@@ -177,14 +187,7 @@ async fn a_label_wakes_a_token_that_has_backed_off_at_once() {
     token_of(&world, "sleepy", &account).await;
     world.until_trouble("sleepy", "NamespaceNotAdmitted").await;
     // Each look in vain doubles the wait: after seven of them it is a minute or more.
-    let looks = || {
-        let needle = format!("namespace=\"{}\" name=\"sleepy\"", world.namespace);
-        let log = operator_log();
-        let lines = log.lines().filter(|line| line.contains(&needle));
-        lines
-            .filter(|line| line.contains("NamespaceNotAdmitted"))
-            .count()
-    };
+    let looks = || looks_in_vain(&world, "sleepy");
     for n in 0..7 {
         let before = looks();
         let poke = json!({ "metadata": { "annotations": { "poke": n.to_string() } } });
@@ -224,6 +227,37 @@ async fn a_refused_namespace_learns_nothing_of_the_account() {
     for secret in [&world.base_url, &world.namespace, "credentials"] {
         assert!(!message.replace(&account, "").contains(secret), "{message}");
     }
+    // Nor does an attempt lead there that it writes itself.
+    let curious = tenant.api::<PlatformToken>().get("curious").await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(tenant.client.clone());
+    let cluster = namespaces.get("kube-system").await.unwrap().uid().unwrap();
+    let owner = [
+        &cluster,
+        &tenant.namespace,
+        "curious",
+        &curious.uid().unwrap(),
+    ]
+    .join("/");
+    let forged = json!({
+        "number": 1, "id": "forged", "openedAt": "2026-01-01T00:00:00Z", "dialect": "current",
+        "owner": owner, "account": { "baseURL": world.base_url },
+    });
+    let edited = json!({ "metadata": { "annotations": { names::ATTEMPT: forged.to_string() } } });
+    tenant.patch::<PlatformToken>("curious", edited).await;
+    eventually("the attempt is believed", || async {
+        let curious = tenant.api::<PlatformToken>().get("curious").await.unwrap();
+        (!curious.finalizers().is_empty()).then_some(())
+    })
+    .await;
+    let refusals = looks_in_vain(&tenant, "curious");
+    eventually("and refused", || async {
+        (looks_in_vain(&tenant, "curious") > refusals).then_some(())
+    })
+    .await;
+    let same = tenant
+        .until_trouble("curious", "NamespaceNotAdmitted")
+        .await;
+    assert_eq!(same, message);
     world
         .kubectl(&["delete", "clusterplatformaccount", &account])
         .await;
