@@ -7,10 +7,12 @@
 //! - `secrets`: the index of generated Secrets, metadata only. `namespaces`: the labels of namespaces. `memory`: what outlives a run.
 //! - `served`: which namespaces are served. `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
 //! - `slots`: who is worked on at once, so that a broken account holds up no other.
+//! - `concerns`: which changes of PlatformTokens are worth a look.
 //! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go.
 //! - `wiring`: controllers, queues and shutdown. `watches`: of Secrets and namespaces. `leadership`: the lease, and that nothing runs without it.
 
 mod accounts;
+mod concerns;
 mod credentials;
 mod execute;
 mod kubernetes;

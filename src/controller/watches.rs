@@ -39,7 +39,9 @@ pub(super) async fn watch_secrets(
     while let Some((watch, event)) = events.next().await {
         let settled = match &event {
             Ok(event) => {
-                for token in operator.see_secret(watch.as_deref(), event) {
+                let concerned = operator.see_secret(watch.as_deref(), event);
+                // Before all is listed nobody is looked at, and then everybody is.
+                for token in concerned.into_iter().filter(|_| listed.is_none()) {
                     let _ = wake.send(token);
                 }
                 matches!(event, Event::InitDone)

@@ -13,7 +13,7 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{self, ObjectRef, Store, store::Writer};
-use kube::runtime::watcher;
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, PredicateConfig, WatchStreamExt, controller, predicates};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -22,6 +22,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::accounts::Account;
+use super::concerns::Concerns;
 use super::kubernetes::{KubeError, call};
 use super::slots::ACCOUNTS;
 use super::tokens::Watched;
@@ -132,6 +133,7 @@ async fn run_accounts<K, F>(
     let store = writer.as_reader();
     let unlisted = stopped_unlisted(store.clone(), shutdown);
     let changed = watch::<K>(&operator.context.client, writer)
+        .applied_objects()
         .predicate_filter(predicates::generation, PredicateConfig::default());
     let woken = received(woken).map(|key| {
         let reference = ObjectRef::new(&key.name);
@@ -177,10 +179,17 @@ async fn run_tokens(
 ) {
     let store = writer.as_reader();
     let unlisted = stopped_unlisted(store.clone(), shutdown);
-    let changed = watch::<PlatformToken>(&operator.context.client, writer).predicate_filter(
-        |token: &Watched| Some(Operator::concern(token)),
-        PredicateConfig::default(),
-    );
+    let mut concerns = Concerns::new(store.clone());
+    let changed = watch::<PlatformToken>(&operator.context.client, writer).flat_map(move |event| {
+        let event = event.map(|event| concerns.see(&event));
+        let changed = event.unwrap_or_else(|error| {
+            log(Err(error));
+            Vec::new()
+        });
+        stream::iter(changed)
+    });
+    // What wakes it is asked for below.
+    let nothing = stream::empty::<Result<Watched, watcher::Error>>();
     let of = operator.clone();
     let of_account = received(woken_accounts).flat_map(move |key| stream::iter(of.users(&key)));
     let listed = {
@@ -191,8 +200,9 @@ async fn run_tokens(
             }
         }
     };
-    let controller = Controller::for_stream(changed, store)
+    let controller = Controller::for_stream(nothing, store)
         .with_config(controller::Config::default().concurrency(runs))
+        .reconcile_on(changed)
         .reconcile_on(of_account)
         .reconcile_on(received(woken_owners))
         .reconcile_on(received(called))
@@ -265,17 +275,17 @@ async fn finish_orphans(operator: &Operator, shutdown: &CancellationToken) {
     }
 }
 
-/// Every object of a kind, without what nobody reads, kept in a store.
+/// Every event of a kind, without what nobody reads, after a store took it in.
 fn watch<K>(
     client: &Client,
     writer: Writer<DeserializeGuard<K>>,
-) -> impl Stream<Item = Result<DeserializeGuard<K>, watcher::Error>> + Send + use<K>
+) -> impl Stream<Item = Result<Event<DeserializeGuard<K>>, watcher::Error>> + Send + use<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     DeserializeGuard<K>: Resource<DynamicType = ()>,
 {
     let api: Api<DeserializeGuard<K>> = Api::all(client.clone());
-    watcher(api, watcher::Config::default())
+    watcher::watcher(api, watcher::Config::default())
         .default_backoff()
         .modify(|object| {
             let metadata = object.meta_mut();
@@ -285,7 +295,6 @@ where
             }
         })
         .reflect(writer)
-        .applied_objects()
 }
 
 /// Splits what is asked for by kind; the future does so until its source ends.
