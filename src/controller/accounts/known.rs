@@ -193,7 +193,7 @@ impl Accounts {
             .collect()
     }
 
-    /// Whether its account is still as this session knows it.
+    /// Whether an account is still what its `Session` was made of.
     pub(in crate::controller) fn is_current(&self, session: &Session) -> bool {
         let (_, current) = self.look_up(&session.key);
         current.is_some_and(|current| current.identity == session.identity)
