@@ -45,6 +45,7 @@ pub use wiring::{StartError, run};
 use std::sync::Arc;
 
 use kube::runtime::reflector::Store;
+use tokio::sync::SetOnce;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::api::AttemptId;
@@ -63,6 +64,9 @@ pub(crate) struct Context {
     accounts: accounts::Accounts,
     /// Every PlatformToken, as the watch has it.
     tokens: Store<Watched>,
+    /// Set once the caches have shown every PlatformToken and generated Secret that there was at the start. A store's own
+    /// `wait_until_ready` wakes only the last of several tasks that wait for it.
+    listed: SetOnce<()>,
     /// Asks for a watch of a credentials Secret: namespace and name.
     watch_credentials: UnboundedSender<(String, String)>,
     secrets: secrets::SecretIndex,

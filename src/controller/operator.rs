@@ -10,6 +10,7 @@ use kube::Resource;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::{self, ObjectRef, store::Writer};
 use kube::runtime::watcher::Event;
+use tokio::sync::SetOnce;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::accounts::{self, Accounts};
@@ -95,6 +96,7 @@ impl Operator {
             served: settings.served,
             accounts: Accounts::new(namespaced, cluster_scoped, wake_tokens, wake_account),
             tokens,
+            listed: SetOnce::new(),
             watch_credentials,
             secrets: SecretIndex::default(),
             namespaces: NamespaceIndex::default(),
@@ -118,6 +120,12 @@ impl Operator {
         };
         let context = Arc::new(context);
         (Self { context }, caches, wakes)
+    }
+
+    /// To be called once the caches have shown all that there was at the start: accounts, generated Secrets, and
+    /// PlatformTokens last.
+    pub fn all_is_listed(&self) {
+        let _ = self.context.listed.set(());
     }
 
     /// Brings one PlatformToken to rest, if there is room. When to look again; none: only when something changes, or when

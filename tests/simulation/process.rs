@@ -155,6 +155,7 @@ impl Process {
         process.see_accounts(accounts);
         process.see_cluster_accounts(cluster);
         process.see_tokens(tokens);
+        process.operator.all_is_listed();
         process
     }
 

@@ -169,9 +169,8 @@ pub(super) fn compare<K: Account>(
 
 /// Waits until the caches have shown all that there was at the start: whatever they lack would count as unclaimed.
 async fn are_listed(context: &Context) -> Result<(), Trouble> {
-    // PlatformTokens are listed last.
-    let listed = tokio::time::timeout(PATIENCE, context.tokens.wait_until_ready());
-    if matches!(listed.await, Ok(Ok(()))) {
+    let listed = tokio::time::timeout(PATIENCE, context.listed.wait());
+    if listed.await.is_ok() {
         return Ok(());
     }
     let text = "the PlatformTokens are not listed yet, and stock is left out";
@@ -342,15 +341,14 @@ mod tests {
 
     use kube::Client;
     use kube::client::Body;
-    use kube::runtime::watcher::Event;
     use serde_json::Value;
 
     use super::*;
     use crate::api::AttemptId;
     use crate::clock::Clock;
-    use crate::controller::{Caches, Operator, Platforms, Served, Settings};
+    use crate::controller::{Operator, Platforms, Served, Settings};
 
-    fn operator(client: Client, served: Served) -> (Operator, Caches) {
+    fn operator(client: Client, served: Served) -> Operator {
         let settings = Settings {
             platforms: Platforms::new([], |_| unreachable!("nobody asks")),
             concurrency: 1,
@@ -359,9 +357,7 @@ mod tests {
             clock: Clock::system(),
             fresh: Box::new(AttemptId::fresh),
         };
-        let (operator, caches, _) =
-            Operator::new(client, "cluster".into(), settings, Arc::default());
-        (operator, caches)
+        Operator::new(client, "cluster".into(), settings, Arc::default()).0
     }
 
     /// What is claimed where lists of Secrets in namespace `a`, or in all, are answered with this status, and namespace
@@ -387,7 +383,7 @@ mod tests {
             answer.body(Body::from(body.to_string().into_bytes()))
         };
         let client = Client::new(tower::service_fn(answer), "default");
-        let (operator, _) = operator(client, served);
+        let operator = operator(client, served);
         claims(&operator.context).await
     }
 
@@ -410,12 +406,21 @@ mod tests {
             std::future::pending::<kube::Result<http::Response<Body>>>().await
         });
         let client = Client::new(nobody, "default");
-        let (operator, mut caches) = operator(client, Served::Everywhere);
+        let operator = operator(client, Served::Everywhere);
         let left_out = are_listed(&operator.context).await;
         assert!(left_out.is_err(), "what is not listed would be unclaimed");
-        for event in [Event::Init, Event::InitDone] {
-            caches.tokens.apply_watcher_event(&event);
+        // Every account has a task of its own.
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let context = operator.context.clone();
+            waiting.spawn(async move { are_listed(&context).await });
         }
-        assert!(are_listed(&operator.context).await.is_ok());
+        tokio::task::yield_now().await;
+        let begun = tokio::time::Instant::now();
+        operator.all_is_listed();
+        for listed in waiting.join_all().await {
+            assert!(listed.is_ok());
+        }
+        assert_eq!(begun.elapsed(), Duration::ZERO, "one of them was not woken");
     }
 }
