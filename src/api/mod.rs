@@ -1,13 +1,14 @@
 //! The kinds and the names: what a user writes, what a user reads, and the words that both sides share.
 //!
 //! Nothing here does I/O. [`PlatformToken`] and the two account kinds are the CRDs; [`names`] holds labels,
-//! annotations and the finalizer; [`Attempt`] and [`Issued`] are the records that survive a crash; [`value`] holds
+//! annotations and the finalizer; [`Attempt`], [`Issued`] and [`Entry`] are the records that survive a crash; [`value`] holds
 //! the types that make a wrong string impossible.
 
 mod account;
 mod attempt;
 mod crd;
 mod duration;
+mod ledger;
 pub mod names;
 mod reason;
 mod selector;
@@ -24,6 +25,7 @@ pub use attempt::{
 };
 pub use crd::{crds, kustomization, to_yaml};
 pub use duration::GoDuration;
+pub use ledger::{Entry, NamedToken, OwedToken};
 pub use reason::{ConditionType, Reason};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceSelector};
 pub use token::{AccountRef, PlatformToken, PlatformTokenSpec, PlatformTokenStatus, SecretSpec};

@@ -32,6 +32,11 @@ pub const USER_ID: &str = "platform.acedata.cloud/user-id";
 /// On a Secret: when the platform created the token, RFC 3339.
 pub const ISSUED_AT: &str = "platform.acedata.cloud/issued-at";
 
+/// Label of an entry of the ledger, in the operator's own namespace; its value is the kind of the entry.
+pub const LEDGER_LABEL: &str = "platform.acedata.cloud/ledger";
+/// On an entry of the ledger: what it records, as JSON ([`crate::api::Entry`]).
+pub const LEDGER_ENTRY: &str = "platform.acedata.cloud/ledger-entry";
+
 /// Key of the token in a generated Secret; always there.
 pub const TOKEN_KEY: &str = "token";
 /// The official name of the variable that holds a platform token: a second key, made for `envFrom`.

@@ -40,6 +40,10 @@ pub enum Reason {
     Moved,
     /// The token was revoked upstream.
     Revoked,
+    /// The token could not be revoked in time: the ledger has it, and it is revoked when that can be done.
+    RevocationOwed,
+    /// The token lives on without its PlatformToken, as that asked for.
+    Released,
     /// The spec cannot be read.
     InvalidSpec,
     /// There is no account of that name.
@@ -101,6 +105,8 @@ impl Reason {
             Self::Repaired => "Repaired",
             Self::Moved => "Moved",
             Self::Revoked => "Revoked",
+            Self::RevocationOwed => "RevocationOwed",
+            Self::Released => "Released",
             Self::InvalidSpec => "InvalidSpec",
             Self::AccountNotFound => "AccountNotFound",
             Self::AccountPending => "AccountPending",

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use kube::Client;
 
 use super::report::counted;
-use super::{Finding, Topic, shown};
+use super::{Finding, Scope, Topic, shown};
 use crate::api::{AttemptId, TokenId, UserId, names};
 use crate::clock::Clock;
 use crate::controller::{
-    Inspected, KubeError, Lingering, Operator, Platforms, Served, Settings, cluster_uid,
+    Inspected, KubeError, Lingering, Operator, Platforms, Settings, Written, cluster_uid,
 };
 use crate::plan::Stock;
 
 /// How many ids or names a finding names.
 const SHOWN: usize = 20;
 
-pub(super) async fn examine(client: Client, served: Served, platforms: Platforms) -> Vec<Finding> {
-    let operator = match operator(client, served, platforms).await {
+pub(super) async fn examine(client: Client, scope: Scope, platforms: Platforms) -> Vec<Finding> {
+    let operator = match operator(client, scope, platforms).await {
         Ok(operator) => operator,
         Err(error) => return vec![unasked(Topic::Accounts, &error)],
     };
@@ -29,19 +29,24 @@ pub(super) async fn examine(client: Client, served: Served, platforms: Platforms
         Ok(lingering) => owed(&lingering),
         Err(error) => vec![unasked(Topic::Owed, &error)],
     });
+    findings.extend(match operator.written_down().await {
+        Ok(written) => put_off(&written),
+        Err(error) => vec![unasked(Topic::Owed, &error)],
+    });
     findings
 }
 
 /// An operator that nothing wakes.
 async fn operator(
     client: Client,
-    served: Served,
+    scope: Scope,
     platforms: Platforms,
 ) -> Result<Operator, KubeError> {
     let cluster = cluster_uid(&client).await?;
     let settings = Settings {
         platforms,
-        served,
+        served: scope.served,
+        namespace: scope.own,
         concurrency: 1,
         instance: names::OPERATOR.into(),
         clock: Clock::system(),
@@ -145,4 +150,48 @@ fn owed(lingering: &[Lingering]) -> Vec<Finding> {
         ))
     });
     each.collect()
+}
+
+/// What the ledger has.
+fn put_off(written: &[Written]) -> Vec<Finding> {
+    let of_kind = |kind| written.iter().filter(move |one| one.kind == kind);
+    let released = of_kind("released").count();
+    let mut findings = Vec::new();
+    let oldest = |kind| of_kind(kind).filter_map(|one| one.since).min();
+    for (kind, what) in [
+        ("owed", "platform token"),
+        ("unresolved", "attempt that may have made a token"),
+    ] {
+        let n = of_kind(kind).count();
+        if n == 0 {
+            continue;
+        }
+        let names = of_kind(kind).map(|one| one.what.as_str());
+        let since =
+            oldest(kind).map_or_else(String::new, |since| format!(", the oldest since {since}"));
+        findings.push(Topic::Owed.warning(format!(
+            "{} of PlatformTokens that are gone could not be revoked in time{since}: {}; the operator goes on trying, its \
+             log says what stands in the way",
+            counted(n, what),
+            shown(names, SHOWN)
+        )));
+    }
+    let foreign = of_kind("foreign").count();
+    if foreign > 0 {
+        findings.push(Topic::Owed.warning(format!(
+            "{} of another cluster, or edited, in this operator's ledger: nothing is done about them; delete them here",
+            counted(foreign, "entry")
+        )));
+    }
+    if findings.is_empty() {
+        let text = match released {
+            0 => "nothing is written down that has to be revoked".to_owned(),
+            n => format!(
+                "nothing is written down that has to be revoked, and {} as released on purpose",
+                counted(n, "token")
+            ),
+        };
+        findings.push(Topic::Owed.ok(text));
+    }
+    findings
 }

@@ -23,7 +23,7 @@ use crate::controller::{Platforms, Served};
 pub struct Scope {
     /// The namespaces whose PlatformTokens it would serve.
     pub served: Served,
-    /// Its own namespace: its Lease is there, and where it serves some namespaces alone, the credentials of
+    /// Its own namespace: its Lease and its ledger are there, and where it serves some namespaces alone, the credentials of
     /// ClusterPlatformAccounts.
     pub own: String,
     /// The name of the Lease by which it elects a leader, if it does.
@@ -129,7 +129,7 @@ pub async fn examine(client: Client, scope: Scope, platforms: Option<Platforms>)
     if is_sound(&findings)
         && let Some(platforms) = platforms
     {
-        findings.extend(accounts::examine(client, scope.served, platforms).await);
+        findings.extend(accounts::examine(client, scope, platforms).await);
     }
     Report { findings }
 }

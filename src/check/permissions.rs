@@ -61,8 +61,12 @@ const SERVED: [Rule; 2] = [
     ("events.k8s.io", "events", &["create"]),
 ];
 
-/// What it does in its own namespace, where the credentials of ClusterPlatformAccounts are.
-const OWN: [Rule; 1] = [("", "secrets", &["get", "list", "watch"])];
+/// What it does in its own namespace, where the ledger and the credentials of ClusterPlatformAccounts are.
+const OWN: [Rule; 1] = [(
+    "",
+    "secrets",
+    &["get", "list", "watch", "create", "patch", "delete"],
+)];
 
 /// What it does in `default`, where events about ClusterPlatformAccounts are.
 const DEFAULT: [Rule; 1] = [("events.k8s.io", "events", &["create"])];

@@ -102,10 +102,12 @@ impl Run {
             identity: Identity::of(&host, uuid::Uuid::new_v4()),
             now: Box::new(move || clock.now()),
         };
+        let namespace = self.leader_election.own_namespace();
         let election = self.leader_election.place().map(elect);
         let settings = Settings {
             platforms,
             served,
+            namespace,
             concurrency: self.concurrency,
             instance: host,
             clock,

@@ -160,6 +160,7 @@ mod tests {
         let (client, open) = quiet_server();
         let settings = Settings {
             platforms: Platforms::new([], |_| -> Arc<dyn Transport> { unreachable!() }),
+            namespace: "ours".into(),
             instance: "test".into(),
             clock: Clock::system(),
             served: Served::Everywhere,

@@ -8,7 +8,8 @@
 //! - `served`: which namespaces are served. `platforms`: which platforms may be spoken to. `trouble`: what a failure means. `kubernetes`: calls with a deadline.
 //! - `slots`: who is worked on at once, so that a broken account holds up no other.
 //! - `concerns`: which changes of PlatformTokens are worth a look.
-//! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go.
+//! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go. `ledger`: what was put off,
+//!   and how it is paid. `tries`: when to try again. `silences`: which platforms do not answer.
 //! - `wiring`: controllers, queues and shutdown. `watches`: of Secrets and namespaces. `leadership`: the lease, and that nothing runs without it.
 
 mod accounts;
@@ -17,6 +18,7 @@ mod credentials;
 mod execute;
 mod kubernetes;
 mod leadership;
+mod ledger;
 mod memory;
 mod namespaces;
 mod observe;
@@ -26,8 +28,10 @@ mod platforms;
 mod report;
 mod secrets;
 mod served;
+mod silences;
 mod slots;
 mod tokens;
+mod tries;
 mod trouble;
 mod watches;
 mod wiring;
@@ -35,6 +39,7 @@ mod wiring;
 pub(crate) use accounts::{Inspected, Lingering};
 pub(crate) use kubernetes::{KubeError, call};
 pub use leadership::{Election, LostLeadership, Role, lead};
+pub(crate) use ledger::Written;
 pub use operator::{Caches, Operator, Settings, Wakes};
 pub use platforms::{BaseUrl, MalformedBaseUrl, Platforms};
 pub use served::Served;
@@ -73,7 +78,9 @@ pub(crate) struct Context {
     namespaces: namespaces::NamespaceIndex,
     memory: memory::Memories,
     slots: slots::Slots,
-    orphans: orphans::Tries,
+    orphans: tries::Tries,
+    ledger: ledger::Ledger,
+    silences: silences::Silences,
     telemetry: Arc<Telemetry>,
     /// Name of this process in events.
     instance: String,

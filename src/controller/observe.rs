@@ -85,7 +85,7 @@ pub(super) fn snapshot(
         missing: basis.missing,
         ..memory
     };
-    Snapshot::new(
+    let mut snapshot = Snapshot::new(
         facts,
         basis.account,
         secrets,
@@ -93,7 +93,9 @@ pub(super) fn snapshot(
         credentials,
         (context.fresh)(),
         now,
-    )
+    );
+    snapshot.silent = context.silences.all();
+    snapshot
 }
 
 fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
@@ -104,7 +106,7 @@ fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
         created_at: token
             .creation_timestamp()
             .map_or(Timestamp::MIN, |created| created.0),
-        deleting: token.metadata.deletion_timestamp.is_some(),
+        deleted_at: token.metadata.deletion_timestamp.as_ref().map(|at| at.0),
         finalizers: token.finalizers().to_vec(),
         secret_name: token
             .spec
@@ -132,8 +134,9 @@ fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
 /// Every Secret that may be this PlatformToken's. A cache that knows none is believed only where nothing says that
 /// there ever was one; a create proves it then.
 fn secrets(token: &TokenFacts, cached: BTreeMap<String, Cached>) -> BTreeMap<String, SecretFacts> {
-    let recorded =
-        token.status.token_id.is_some() || !matches!(token.attempt, Ok(None)) || token.deleting;
+    let recorded = token.status.token_id.is_some()
+        || !matches!(token.attempt, Ok(None))
+        || token.is_deleting();
     let unread = |version| SecretFacts::Unread {
         resource_version: version,
     };

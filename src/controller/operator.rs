@@ -14,12 +14,14 @@ use tokio::sync::SetOnce;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::accounts::{self, Accounts};
+use super::ledger::Ledger;
 use super::memory::Memories;
 use super::namespaces::NamespaceIndex;
-use super::orphans::Tries;
 use super::secrets::SecretIndex;
+use super::silences::Silences;
 use super::slots::Slots;
 use super::tokens::{self, Watched};
+use super::tries::Tries;
 use super::{Context, Platforms, Served};
 use crate::api::{AccountKey, AttemptId, ClusterPlatformAccount, PlatformAccount};
 use crate::clock::Clock;
@@ -34,6 +36,8 @@ pub struct Settings {
     pub platforms: Platforms,
     /// The namespaces that it serves.
     pub served: Served,
+    /// Its own namespace, where the ledger is.
+    pub namespace: String,
     /// How many PlatformTokens of one account are worked on at once.
     pub concurrency: u16,
     /// Name of this process in events.
@@ -103,6 +107,8 @@ impl Operator {
             memory: Memories::default(),
             slots: Slots::new(settings.concurrency, call),
             orphans: Tries::default(),
+            ledger: Ledger::new(settings.namespace),
+            silences: Silences::default(),
             telemetry,
             instance: settings.instance,
             fresh: settings.fresh,

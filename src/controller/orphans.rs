@@ -2,8 +2,7 @@
 //! whose PlatformToken lost its finalizer, or one that was written too late. Each is finished: its token is revoked if
 //! it was this cluster's, then our finalizer is lifted. Without that a namespace would hang on it for ever.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -18,12 +17,10 @@ use super::memory::Written;
 use super::report::publish_if_new;
 use super::tokens::{Watched, settle};
 use crate::api::{Issued, Owner, PlatformToken, Reason, names};
-use crate::plan::{
-    AccountFacts, Moment, SecretFacts, Snapshot, Trouble, Verdict, Version, backoff, read,
-};
+use crate::plan::{AccountFacts, SecretFacts, Snapshot, Trouble, Verdict, Version, read};
 
-/// Of an orphan that nobody has asked for since it was due so long ago, the tries are forgotten.
-const FORGET_AFTER: Duration = Duration::from_mins(10);
+/// The wait of one that could not be finished doubles so often: to five minutes.
+const SLOWEST: u32 = 9;
 
 impl Operator {
     /// How often to ask for [`Operator::orphans`]. They are found in memory: no call is made where there are none.
@@ -85,7 +82,7 @@ impl Operator {
                 true
             }
         };
-        tries.note(&secret, failed, self.context.clock.now());
+        tries.note(&secret, failed, SLOWEST, self.context.clock.now());
     }
 
     async fn finish(&self, namespace: &str, name: &str) -> Result<Option<Verdict>, KubeError> {
@@ -128,18 +125,17 @@ impl Operator {
             uid: String::new(),
         });
         let issued = Issued::from_annotations(secret.annotations());
-        let session =
-            issued.and_then(|issued| context.accounts.of_user(&issued.base_url, &issued.user_id));
-        let account = match &session {
-            Some(session) => AccountFacts::Ready(session.identity.clone()),
-            None => AccountFacts::Broken(Trouble::transient(
-                Reason::AccountNotFound,
-                "no account of its user is proven",
-            )),
+        let (account, session) = if let Some(issued) = &issued {
+            let user = Some(&issued.user_id);
+            context.accounts.of_user(&issued.base_url, user)
+        } else {
+            let trouble = Trouble::stalled(Reason::AccountNotFound, "it names no user");
+            (AccountFacts::Broken(trouble), None)
         };
         let credentials = context.accounts.credentials();
         let facts = (name.to_owned(), facts);
         let mut snapshot = Snapshot::gone(owner, account, facts, credentials);
+        snapshot.silent = context.silences.all();
         let mut written = Written::default();
         let mut executor = Executor {
             context,
@@ -160,39 +156,4 @@ impl Operator {
 /// What [`Tries`] calls a Secret.
 fn key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
-}
-
-/// Orphans that could not be finished: how often that was tried, and until when it is not tried again, on the monotonic
-/// clock.
-#[derive(Default)]
-pub(super) struct Tries(Mutex<HashMap<String, (u32, Duration)>>);
-
-impl Tries {
-    fn waits(&self, secret: &str, now: Moment) -> bool {
-        let tries = self.lock();
-        tries
-            .get(secret)
-            .is_some_and(|(_, until)| now.elapsed < *until)
-    }
-
-    fn have_failed(&self, secret: &str) -> bool {
-        self.lock().contains_key(secret)
-    }
-
-    fn note(&self, secret: &str, failed: bool, now: Moment) {
-        let mut tries = self.lock();
-        if failed {
-            let (failures, until) = tries.entry(secret.to_owned()).or_default();
-            *until = now.elapsed + backoff(*failures, secret);
-            *failures = failures.saturating_add(1);
-        } else {
-            tries.remove(secret);
-        }
-        // Nobody has asked for these any more: they are gone.
-        tries.retain(|_, (_, until)| now.elapsed < *until + FORGET_AFTER);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, (u32, Duration)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

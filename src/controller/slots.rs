@@ -1,11 +1,13 @@
 //! Who is worked on at once, so that one broken account holds up no PlatformToken of another: each of its calls takes as
 //! long as a deadline allows.
 //!
-//! - A run takes a slot of its account, of which there are `--concurrency`, and four times as many in all.
+//! - A run takes a slot of its account, of which there are `--concurrency`, and four times as many in all. What is being
+//!   deleted has slots of its own: nothing that waits for an answer holds it up.
 //! - Where there is none, the PlatformToken stands in line, and its run ends at once: what waits costs no more than a
 //!   name. Whoever leaves a slot has the next one called: of the account with the fewest slots, deletions first.
 //! - An account that did not answer in time has one slot until it answers, and all such accounts have a quarter of all.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,8 +36,11 @@ type Name = (String, String);
 /// Leave to work on one PlatformToken, until it is dropped.
 pub(super) struct Slot<'a> {
     slots: &'a Slots,
-    account: AccountKey,
+    line: LineKey,
 }
+
+/// An account, and whether it is of those that are being deleted.
+type LineKey = (AccountKey, bool);
 
 impl Slots {
     pub(super) fn new(of_account: u16, call: UnboundedSender<ObjectRef<Watched>>) -> Self {
@@ -50,12 +55,20 @@ impl Slots {
         let account = account_key(token);
         let name = Arc::new((token.namespace().unwrap_or_default(), token.name_any()));
         let goes = token.metadata.deletion_timestamp.is_some();
-        let entered = self.lock().enter(&account, name, goes);
+        let line = (account, goes);
+        let (entered, called) = {
+            let mut lines = self.lock();
+            // It may have stood in the line of those that stay.
+            let called = if goes {
+                lines.forget_one(&(line.0.clone(), false), &name)
+            } else {
+                Vec::new()
+            };
+            (lines.enter(&line, name), called)
+        };
+        self.wake(called);
         // Lazily: a slot that was never taken must not be given back.
-        entered.then(|| Slot {
-            slots: self,
-            account,
-        })
+        entered.then(|| Slot { slots: self, line })
     }
 
     /// Whoever is gone, or names another account now, waits no more. To be called from time to time: one that was called
@@ -66,7 +79,9 @@ impl Slots {
             let token = token.as_ref().and_then(|token| token.0.as_ref().ok());
             token.is_some_and(|token| account_key(token) == *account)
         };
-        let called = self.lock().forget(|account, name| !waits(account, name));
+        let called = self
+            .lock()
+            .forget(|(account, _), name| !waits(account, name));
         self.wake(called);
     }
 
@@ -85,14 +100,14 @@ impl Slots {
 impl Slot<'_> {
     /// The platform answered a call for this account's PlatformToken, or it did not.
     pub(super) fn note(&self, answered: bool) {
-        let called = self.slots.lock().note(&self.account, answered);
+        let called = self.slots.lock().note(&self.line, answered);
         self.slots.wake(called);
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        let called = self.slots.lock().leave(&self.account);
+        let called = self.slots.lock().leave(&self.line);
         self.slots.wake(called);
     }
 }
@@ -105,23 +120,21 @@ struct Lines<T> {
     taken: usize,
     /// How many ever stood in line.
     arrivals: u64,
-    accounts: BTreeMap<AccountKey, Line<T>>,
+    accounts: BTreeMap<LineKey, Line<T>>,
 }
 
-/// One account.
+/// Those of one account that stay, or that go.
 struct Line<T> {
     /// Slots that are taken, those of `called` among them.
     taken: usize,
     /// Who has a slot and has not come yet.
     called: BTreeSet<T>,
-    waiting: BTreeMap<Place, T>,
-    places: HashMap<T, Place>,
+    /// In the order of arrival.
+    waiting: BTreeMap<u64, T>,
+    places: HashMap<T, u64>,
     /// The last call was not answered in time.
     slow: bool,
 }
-
-/// Whether it is to stay, and when it came: deletions go first.
-type Place = (bool, u64);
 
 /// What may still be taken.
 struct Room {
@@ -167,9 +180,9 @@ impl<T: Clone + Ord + Hash> Lines<T> {
     }
 
     /// Whether it has a slot now; if not, it stands in line.
-    fn enter(&mut self, account: &AccountKey, token: T, goes: bool) -> bool {
+    fn enter(&mut self, line: &LineKey, token: T) -> bool {
         let room = self.room();
-        let line = self.accounts.entry(account.clone()).or_default();
+        let line = self.accounts.entry(line.clone()).or_default();
         if line.called.remove(&token) {
             return true;
         }
@@ -179,13 +192,13 @@ impl<T: Clone + Ord + Hash> Lines<T> {
             return true;
         }
         self.arrivals += 1;
-        line.stand(token, (!goes, self.arrivals));
+        line.stand(token, self.arrivals);
         false
     }
 
     /// Gives a slot back. Who has it now.
-    fn leave(&mut self, account: &AccountKey) -> Vec<T> {
-        if let Some(line) = self.accounts.get_mut(account) {
+    fn leave(&mut self, line: &LineKey) -> Vec<T> {
+        if let Some(line) = self.accounts.get_mut(line) {
             line.taken -= 1;
             self.taken -= 1;
         }
@@ -193,22 +206,38 @@ impl<T: Clone + Ord + Hash> Lines<T> {
     }
 
     /// Whether the account answered. Who has a slot now for it.
-    fn note(&mut self, account: &AccountKey, answered: bool) -> Vec<T> {
-        let line = self.accounts.entry(account.clone()).or_default();
+    fn note(&mut self, line: &LineKey, answered: bool) -> Vec<T> {
+        let line = self.accounts.entry(line.clone()).or_default();
         let changed = line.slow == answered;
         line.slow = !answered;
         if changed { self.call() } else { Vec::new() }
     }
 
+    /// Strikes one off that stands in another line from now on. Who has a slot now.
+    fn forget_one(&mut self, line: &LineKey, token: &T) -> Vec<T> {
+        let Some(line) = self.accounts.get_mut(line) else {
+            return Vec::new();
+        };
+        if let Some(place) = line.places.remove(token) {
+            line.waiting.remove(&place);
+        }
+        if !line.called.remove(token) {
+            return Vec::new();
+        }
+        line.taken -= 1;
+        self.taken -= 1;
+        self.call()
+    }
+
     /// Strikes off whoever is gone. Who has a slot now.
-    fn forget(&mut self, is_gone: impl Fn(&AccountKey, &T) -> bool) -> Vec<T> {
-        for (account, line) in &mut self.accounts {
-            let waiting = line.places.extract_if(|token, _| is_gone(account, token));
+    fn forget(&mut self, is_gone: impl Fn(&LineKey, &T) -> bool) -> Vec<T> {
+        for (key, line) in &mut self.accounts {
+            let waiting = line.places.extract_if(|token, _| is_gone(key, token));
             for (_, place) in waiting {
                 line.waiting.remove(&place);
             }
             let called = line.called.len();
-            line.called.retain(|token| !is_gone(account, token));
+            line.called.retain(|token| !is_gone(key, token));
             let gone = called - line.called.len();
             line.taken -= gone;
             self.taken -= gone;
@@ -234,14 +263,17 @@ impl<T: Clone + Ord + Hash> Lines<T> {
         called
     }
 
-    /// Whose turn it is: of those with room, the account with the fewest slots; of several, the one whose first has the
-    /// better place.
+    /// Whose turn it is: of those with room, the line with the fewest slots; of several, one that goes, and then the one
+    /// whose first has come earlier.
     fn next(&mut self) -> Option<&mut Line<T>> {
         let room = self.room();
-        let waiting = self.accounts.values_mut().filter(|line| room.is_for(line));
-        let placed = waiting.filter_map(|line| {
+        let waiting = self
+            .accounts
+            .iter_mut()
+            .filter(|(_, line)| room.is_for(line));
+        let placed = waiting.filter_map(|((_, goes), line)| {
             let first = *line.waiting.keys().next()?;
-            Some(((line.taken, first), line))
+            Some(((line.taken, !goes, first), line))
         });
         placed.min_by_key(|(place, _)| *place).map(|(_, line)| line)
     }
@@ -258,16 +290,12 @@ impl<T: Clone + Ord + Hash> Lines<T> {
 }
 
 impl<T: Clone + Eq + Hash> Line<T> {
-    /// Once in line, at the best place that it ever had.
-    fn stand(&mut self, token: T, place: Place) {
-        if let Some(known) = self.places.get(&token) {
-            if known.0 <= place.0 {
-                return;
-            }
-            self.waiting.remove(known);
+    /// Once in line, where it stood first.
+    fn stand(&mut self, token: T, place: u64) {
+        if let Entry::Vacant(vacant) = self.places.entry(token.clone()) {
+            vacant.insert(place);
+            self.waiting.insert(place, token);
         }
-        self.waiting.insert(place, token.clone());
-        self.places.insert(token, place);
     }
 }
 
@@ -277,7 +305,8 @@ mod tests {
     use crate::api::AccountKind;
 
     /// What happens, in the words of the table below: `+a1` enters as number 1 of account a, `+a1!` while it is being
-    /// deleted, `-a` leaves a slot of account a, `?a` no answer of a, `=a` an answer, `~a1` it has vanished.
+    /// deleted, `-a` leaves a slot of account a, `-a!` one of those that are being deleted, `?a` no answer of a, `=a` an
+    /// answer, `~a1` it has vanished.
     fn play(of_account: usize, story: &str) -> String {
         let mut lines: Lines<String> = Lines::new(of_account);
         let mut told = Vec::new();
@@ -289,9 +318,14 @@ mod tests {
                 name: who[..1].to_owned(),
             };
             let token = who.trim_end_matches('!').to_owned();
+            let (stays, goes) = ((account.clone(), false), (account, true));
+            let line = if who.ends_with('!') { &goes } else { &stays };
             let called = match deed {
                 "+" => {
-                    let entered = lines.enter(&account, token, who.ends_with('!'));
+                    if line.1 {
+                        lines.forget_one(&stays, &token);
+                    }
+                    let entered = lines.enter(line, token);
                     told.push(if entered {
                         "in".to_owned()
                     } else {
@@ -299,9 +333,9 @@ mod tests {
                     });
                     continue;
                 }
-                "-" => lines.leave(&account),
-                "?" => lines.note(&account, false),
-                "=" => lines.note(&account, true),
+                "-" => lines.leave(line),
+                "?" => lines.note(line, false),
+                "=" => lines.note(line, true),
                 _ => lines.forget(|_, name| *name == token),
             };
             told.push(if called.is_empty() {
@@ -327,17 +361,14 @@ mod tests {
             (1, "+a1 +a2 -a +a3 +a2 -a", "in waits a2 waits in a3"),
             // Another account has slots of its own.
             (1, "+a1 +a2 +b1 -b -a", "in waits in - a2"),
-            // Deletions first, also of those who stood in line before they were deleted.
+            // Deletions have slots of their own, also those who stood in line before they were deleted.
             (
                 1,
-                "+a1 +a2 +a3 +a4! -a +a4 -a",
-                "in waits waits waits a4 in a2",
+                "+a1 +a2 +a3 +a3! +a4! -a! -a -a",
+                "in waits waits in waits a4 a2 -",
             ),
-            (
-                1,
-                "+a1 +a2 +a3 +a3! +a3 -a",
-                "in waits waits waits waits a3",
-            ),
+            (1, "+a1 +a2 -a +a2! -a!", "in waits a2 in -"),
+            (1, "+a1 +a2! ?a +a3 ?a! +a4!", "in in - waits - waits"),
         ] {
             assert_eq!(play(of_account, story), told, "{story}");
         }

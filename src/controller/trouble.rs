@@ -88,6 +88,19 @@ pub(crate) fn of_secret(name: &str, error: &KubeError) -> Trouble {
     }
 }
 
+/// What a failed write of an entry of the ledger means.
+pub(super) fn of_ledger(namespace: &str, error: &KubeError) -> Trouble {
+    let why = match error {
+        KubeError::Refused(why) | KubeError::NotFound(why) => why,
+        other => return of_kubernetes(other),
+    };
+    let text = format!(
+        "what could not be revoked in time cannot be written down in namespace {namespace}, so that the deletion waits: \
+         {why}; check --namespace and the operator's permissions there"
+    );
+    Trouble::stalled(Reason::KubernetesError, text)
+}
+
 /// What any other failed call to the API server means.
 pub(crate) fn of_kubernetes(error: &KubeError) -> Trouble {
     match error {

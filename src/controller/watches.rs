@@ -62,6 +62,32 @@ pub(super) async fn watch_secrets(
     }
 }
 
+/// Watches the ledger. `listed` is told when all of it is known, or when it cannot be.
+pub(super) async fn watch_ledger(operator: &Operator, listed: tokio::sync::oneshot::Sender<()>) {
+    let client = operator.context.client.clone();
+    let namespace = operator.context.ledger.namespace();
+    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, namespace);
+    let scope = watcher::Config::default().labels(names::LEDGER_LABEL);
+    let events = watcher::watcher(api, scope).default_backoff();
+    pin_mut!(events);
+    let mut listed = Some(listed);
+    while let Some(event) = events.next().await {
+        let settled = match &event {
+            Ok(event) => {
+                operator.see_entry(event);
+                matches!(event, Event::InitDone)
+            }
+            Err(error) => {
+                tracing::warn!(%error, namespace, "the watch of the ledger failed; it is begun anew");
+                is_refused(error)
+            }
+        };
+        if let Some(listed) = listed.take_if(|_| settled) {
+            let _ = listed.send(());
+        }
+    }
+}
+
 /// Watches the metadata of namespaces, and wakes the PlatformTokens of one whose labels change.
 pub(super) async fn watch_namespaces(
     operator: &Operator,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use super::concerns::Concerns;
 use super::kubernetes::{KubeError, call};
 use super::slots::ACCOUNTS;
 use super::tokens::Watched;
-use super::watches::{watch_namespaces, watch_secrets};
+use super::watches::{watch_ledger, watch_namespaces, watch_secrets};
 use super::{Operator, Settings, credentials};
 use crate::api::{AccountKey, AccountKind, PlatformToken};
 use crate::telemetry::Telemetry;
@@ -38,8 +39,8 @@ const RUNS: u16 = 1 + ACCOUNTS;
 const AT_A_TIME: usize = 200;
 const PACE: Duration = Duration::from_millis(10);
 
-/// Orphans that are finished at once.
-const ORPHANS: usize = 8;
+/// Orphans, or entries of the ledger, that are finished at once.
+const AT_ONCE: usize = 8;
 
 /// The controller cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,7 @@ pub async fn run(
     let (wake_owner, woken_owners) = unbounded_channel();
     let wake_tenants = wake_owner.clone();
     let (secrets_listed, listed) = tokio::sync::oneshot::channel();
+    let (ledger_listed, written) = tokio::sync::oneshot::channel();
     let tokens = async {
         // A PlatformToken is looked at only when what it depends on can be known: an account that is not in the cache
         // does not exist, and a Secret that is not there was not there when the watch began.
@@ -90,6 +92,7 @@ pub async fn run(
                 namespaced.wait_until_ready().await,
                 cluster_scoped.wait_until_ready().await,
                 listed.await,
+                written.await,
             )
         };
         tokio::select! {
@@ -98,6 +101,7 @@ pub async fn run(
                 tokio::join!(
                     run_tokens(&operator, runs, caches.tokens, woken, &shutdown),
                     finish_orphans(&operator, &shutdown),
+                    pay_ledger(&operator, &shutdown),
                 );
             }
             () = shutdown.cancelled() => {}
@@ -107,6 +111,7 @@ pub async fn run(
     tokio::select! {
         _ = controllers => {}
         () = watch_secrets(&operator, wake_owner, secrets_listed) => {}
+        () = watch_ledger(&operator, ledger_listed) => {}
         () = watch_namespaces(&operator, wake_tenants) => {}
         () = credentials::watch_all(&operator, wakes.credentials) => {}
         () = split => {}
@@ -249,8 +254,31 @@ where
     }
 }
 
-/// Begins nothing after `shutdown`; what it is at is finished.
+/// Finishes Secrets that nobody else lets go.
 async fn finish_orphans(operator: &Operator, shutdown: &CancellationToken) {
+    let look = || {
+        operator.forget_vanished();
+        operator.orphans()
+    };
+    let finish = async |(namespace, name): &(String, String)| {
+        operator.finish_orphan(namespace, name).await;
+    };
+    finish_all(operator, shutdown, look, finish).await;
+}
+
+/// Pays what was put off.
+async fn pay_ledger(operator: &Operator, shutdown: &CancellationToken) {
+    let pay = async |entry: &String| operator.pay(entry).await;
+    finish_all(operator, shutdown, || operator.entries(), pay).await;
+}
+
+/// Looks for loose ends from time to time, and finishes each. Begins nothing after `shutdown`; what it is at is finished.
+async fn finish_all<T: Clone + Eq + Hash>(
+    operator: &Operator,
+    shutdown: &CancellationToken,
+    find: impl Fn() -> Vec<T>,
+    finish: impl AsyncFn(&T),
+) {
     // A PlatformToken that is not in the cache is gone only once all were listed.
     tokio::select! {
         () = shutdown.cancelled() => return,
@@ -266,8 +294,7 @@ async fn finish_orphans(operator: &Operator, shutdown: &CancellationToken) {
                 (stopping, waiting) = (true, Vec::new());
             }
             _ = look.tick(), if !stopping => {
-                operator.forget_vanished();
-                waiting = operator.orphans();
+                waiting = find();
                 waiting.reverse();
             }
             Some(finished) = finishing.next() => {
@@ -276,13 +303,13 @@ async fn finish_orphans(operator: &Operator, shutdown: &CancellationToken) {
             else => return,
         }
         // Several at once: one whose revocation hangs holds up no other.
-        while finishing.len() < ORPHANS
-            && let Some(orphan) = waiting.pop()
+        while finishing.len() < AT_ONCE
+            && let Some(one) = waiting.pop()
         {
-            if under_way.insert(orphan.clone()) {
-                finishing.push(async move {
-                    operator.finish_orphan(&orphan.0, &orphan.1).await;
-                    orphan
+            if under_way.insert(one.clone()) {
+                finishing.push(async {
+                    finish(&one).await;
+                    one
                 });
             }
         }
@@ -382,6 +409,7 @@ mod tests {
             platforms: Platforms::new(Vec::<BaseUrl>::new(), |_| unreachable!("nobody asks")),
             concurrency: 32,
             served: Served::these(vec![]),
+            namespace: "ours".into(),
             instance: "test".into(),
             clock: Clock::system(),
             fresh: Box::new(AttemptId::fresh),

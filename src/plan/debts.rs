@@ -221,8 +221,8 @@ impl Snapshot {
                         "token {token_id} is to be revoked, and is not listed yet; looking for it again"
                     );
                     let wait = Duration::from_secs(10);
-                    self.run.trouble =
-                        Some(Trouble::waiting(wait, Reason::CreateOutcomeUnknown, text));
+                    let trouble = Trouble::waiting(wait, Reason::CreateOutcomeUnknown, text);
+                    self.has_failed(trouble, now);
                 }
                 _ => self.note_revoked(token_id),
             },
@@ -238,7 +238,7 @@ impl Snapshot {
             }
             Outcome::RevokeUnknown(trouble) => {
                 self.memory.revoke_unknown.insert(token_id);
-                self.run.trouble = Some(trouble);
+                self.has_failed(trouble, now);
             }
             // A DELETE of ours whose answer was lost has taken effect: the token does not know itself any more.
             Outcome::SelfUnknown if self.memory.revoke_unknown.contains(&token_id) => {
@@ -263,7 +263,7 @@ impl Snapshot {
             {
                 self.settle(token_id);
             }
-            Outcome::Failed(trouble) => self.fail(trouble),
+            Outcome::Failed(trouble) => self.fail(trouble, now),
             outcome => self.run.trouble = Some(mismatch("revoke", &outcome)),
         }
     }
@@ -273,7 +273,7 @@ impl Snapshot {
         let (AccountFacts::Broken(trouble) | AccountFacts::Left(_, trouble)) = &self.account else {
             return false;
         };
-        self.run.gone || (self.token.deleting && trouble.reason == Reason::AccountNotFound)
+        (self.run.gone || self.token.is_deleting()) && trouble.reason == Reason::AccountNotFound
     }
 
     /// Whether what is left of the account can be asked about a token all the same: it is of the same user.

@@ -23,8 +23,9 @@ impl Snapshot {
                 self.fold_revocation(token_id, &with, outcome, now);
             }
             (Step::FindMinted(_) | Step::Recover(_), Outcome::Failed(trouble)) => {
-                self.fail(trouble);
+                self.fail(trouble, now);
             }
+            (Step::Record(entry, _), outcome) => self.fold_recorded(entry, outcome),
             (step, Outcome::Failed(trouble)) => {
                 // It may have been done all the same.
                 if let Step::Store { name, .. }
@@ -262,9 +263,9 @@ impl Snapshot {
     }
 
     /// A call in the name of the account failed.
-    pub(super) fn fail(&mut self, trouble: Trouble) {
+    pub(super) fn fail(&mut self, trouble: Trouble, now: Moment) {
         match self.of_account(trouble) {
-            Halt::Trouble(trouble) => self.run.trouble = Some(trouble),
+            Halt::Trouble(trouble) => self.has_failed(trouble, now),
             Halt::Silent => self.run.stale = true,
         }
     }

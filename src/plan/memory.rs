@@ -27,7 +27,7 @@ pub struct Memory {
     pub held: Option<TokenValue>,
     /// The value that has answered since it was stored, and the resourceVersion of the Secret that holds it.
     pub verified: Option<(TokenHash, String)>,
-    /// Tokens that are known to be revoked, or that turned out not to be ours.
+    /// Tokens that are known to be revoked, that turned out not to be ours, or that the ledger has.
     pub revoked: BTreeSet<TokenId>,
     /// Tokens that could not revoke themselves.
     pub self_refused: BTreeSet<TokenId>,

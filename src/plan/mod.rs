@@ -6,7 +6,8 @@
 //!
 //! - `issue`: the rules of a PlatformToken that lives, and how it comes to a token. `keep`: verify, repair, move, tidy.
 //! - `admission`: whether an account gives new tokens to a namespace.
-//! - `retire`: the rules of one that is being deleted: revoke, then let go. `debts`: what there is to revoke.
+//! - `retire`: the rules of one that is being deleted: revoke, then let go. `debts`: what there is to revoke. `ledger`: what
+//!   is put off, and how it is paid.
 //! - `stock`: which tokens of an account are ours, and which may be and are named by nothing.
 //! - `upstream`: what the platform's lists tell of an attempt.
 //! - `snapshot`: what is known. `memory`: what a process remembers. `fold`: how the outcome of a step changes it.
@@ -19,6 +20,7 @@ mod debts;
 mod fold;
 mod issue;
 mod keep;
+mod ledger;
 mod memory;
 mod report;
 mod retire;
@@ -36,6 +38,7 @@ use k8s_openapi::jiff::Timestamp;
 pub use account::{Proof, report_account};
 pub use admission::{Admission, Labels};
 pub use debts::{Debt, Evidence};
+pub use ledger::takes_the_place;
 pub use memory::{Fate, Leftover, Memory, Missing, OpenAttempt};
 pub use report::{report, report_invalid};
 pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
@@ -113,6 +116,7 @@ pub fn plan(snapshot: &Snapshot, now: Moment) -> Next {
         Err(Halt::Silent) => (Verdict::Silent, Some(LOOK_AGAIN)),
         Err(Halt::Trouble(trouble)) => {
             let wait = trouble.wait(snapshot.memory.failures, &snapshot.token.owner.uid);
+            let wait = wait.min(snapshot.until_put_off(now).unwrap_or(wait));
             (Verdict::Trouble(trouble), Some(wait))
         }
     };

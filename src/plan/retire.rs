@@ -1,15 +1,17 @@
-//! The rules of a PlatformToken that is being deleted, or is gone already: revoke every token that it owes, then let go.
+//! The rules of a PlatformToken that is being deleted, or is gone already: revoke every token that it owes, or put that
+//! off, then let go.
 //! Its Secrets are deleted before it goes, and lose our finalizer after it: whatever is left by a crash between the two
 //! still holds the value that revokes itself, and needs no account.
 
-use super::debts::{Debt, debts, revoke};
-use super::issue::{find_out, read_secrets};
+use super::debts::{Debt, debts};
+use super::issue::read_secrets;
 use super::keep::let_go;
+use super::ledger::{find_out_or_put_off, need_not_wait, pay};
 use super::{AccountFacts, Fate, Halt, Moment, OwnSecret, Plan, Snapshot, Step};
 
 /// The next step of a PlatformToken that goes.
 pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
-    if matches!(s.account, AccountFacts::Pending) {
+    if matches!(s.account, AccountFacts::Pending) && !need_not_wait(s, now) {
         // Its credential is not known yet, and might be the very token that is to be revoked.
         return Err(Halt::Silent);
     }
@@ -22,16 +24,16 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     }
     let has_value = |debt: &Debt| debt.value.is_some();
     if let Some(debt) = debts(s).into_iter().find(has_value) {
-        return revoke(s, debt);
+        return pay(s, debt, now);
     }
     if let Some(open) = s.open_attempt()
         && let Fate::Unknown { searched } = open.fate
-        && let Some(step) = find_out(s, open, searched, now)?
+        && let Some(step) = find_out_or_put_off(s, open, searched, now)?
     {
         return Ok(Some(step));
     }
     if let Some(debt) = debts(s).into_iter().next() {
-        return revoke(s, debt);
+        return pay(s, debt, now);
     }
     if let Some(step) = let_go(s) {
         return Ok(Some(step));

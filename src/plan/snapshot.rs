@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub memory: Memory,
     /// The hashes of every credential that an account uses, or used last: such a token is never revoked by us.
     pub credentials: BTreeSet<TokenHash>,
+    /// The platforms that did not answer when they were last asked.
+    pub silent: BTreeSet<String>,
     /// A fresh id, should an attempt be opened; none once it is used.
     pub fresh: Option<AttemptId>,
     /// What this run has found out.
@@ -47,8 +49,8 @@ pub struct TokenFacts {
     pub resource_version: String,
     /// When the API server created it.
     pub created_at: Timestamp,
-    /// It is being deleted.
-    pub deleting: bool,
+    /// When it was deleted, by the clock of the API server; a finalizer still keeps it.
+    pub deleted_at: Option<Timestamp>,
     /// Its finalizers, ours and others'.
     pub finalizers: Vec<String>,
     /// The name that its Secret shall have.
@@ -64,6 +66,12 @@ pub struct TokenFacts {
 }
 
 impl TokenFacts {
+    /// Whether it is being deleted.
+    #[must_use]
+    pub fn is_deleting(&self) -> bool {
+        self.deleted_at.is_some()
+    }
+
     /// Whether our finalizer holds it.
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -123,6 +131,10 @@ pub struct Run {
     pub proven: Option<Moment>,
     /// The PlatformToken is gone for good, or needs us no more.
     pub gone: bool,
+    /// What cannot be revoked in time may be put off: there is a ledger that takes it.
+    pub ledger: bool,
+    /// The platform was asked in vain.
+    pub failed: bool,
     /// A permit for the POST is taken.
     pub permitted: bool,
     /// The dry run has passed.
@@ -157,8 +169,12 @@ impl Snapshot {
             secrets,
             memory,
             credentials,
+            silent: BTreeSet::new(),
             fresh: Some(fresh),
-            run: Run::default(),
+            run: Run {
+                ledger: true,
+                ..Run::default()
+            },
         };
         snapshot.notice_namespace(now);
         snapshot.notice_attempt(now);
@@ -173,28 +189,20 @@ impl Snapshot {
         secret: (String, SecretFacts),
         credentials: BTreeSet<TokenHash>,
     ) -> Self {
-        let token = TokenFacts {
-            owner,
-            generation: None,
-            resource_version: String::new(),
-            created_at: Timestamp::MIN,
-            deleting: true,
-            finalizers: Vec::new(),
-            secret_name: secret.0.clone(),
-            holds_secrets: true,
-            admission: Admission::Unknown,
-            attempt: Ok(None),
-            status: PlatformTokenStatus::default(),
-        };
         Self {
-            token,
+            token: TokenFacts {
+                secret_name: secret.0.clone(),
+                ..TokenFacts::gone(owner)
+            },
             account,
             secrets: BTreeMap::from([secret]),
             memory: Memory::default(),
             credentials,
+            silent: BTreeSet::new(),
             fresh: None,
             run: Run {
                 gone: true,
+                ledger: true,
                 ..Run::default()
             },
         }
@@ -253,7 +261,7 @@ impl Snapshot {
 
     /// Whether the PlatformToken is being deleted, or gone already.
     pub(super) fn goes(&self) -> bool {
-        self.token.deleting || self.run.gone
+        self.token.is_deleting() || self.run.gone
     }
 
     /// The attempt on the PlatformToken, if it is its own.

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use std::collections::BTreeSet;
 
 use super::{SecretFacts, Trouble, Version};
-use crate::api::{Attempt, Issued, Reason, TokenHash, TokenId, TokenValue, UserId};
+use crate::api::{Attempt, Entry, Issued, Reason, TokenHash, TokenId, TokenValue, UserId};
 
 /// One effect on Kubernetes or the platform. Each is carried out by one function of the shell.
 #[derive(Debug, Clone)]
@@ -79,6 +79,8 @@ pub enum Step {
         /// In whose name.
         with: RevokeWith,
     },
+    /// Write an entry of the ledger, with its value if that is known.
+    Record(Entry, Option<TokenValue>),
     /// Lift our finalizer from the PlatformToken.
     LiftFinalizer,
 }
@@ -102,6 +104,7 @@ impl Step {
             Self::Release { .. } => "release",
             Self::Remove { .. } => "remove",
             Self::Revoke { .. } => "revoke",
+            Self::Record(..) => "record",
             Self::LiftFinalizer => "lift_finalizer",
         }
     }
@@ -207,6 +210,8 @@ pub enum Outcome {
     SelfUnknown,
     /// The token may not revoke itself.
     SelfRefused,
+    /// The ledger has the entry, or one that says more.
+    Recorded,
     /// The finalizer is lifted.
     Lifted,
     /// What we had read is out of date, or others are before us; nothing was done.

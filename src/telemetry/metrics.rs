@@ -1,5 +1,6 @@
 //! Counters of what the operator did, in the Prometheus text format.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -15,6 +16,7 @@ pub struct Telemetry {
     steps: Family<Step, Counter>,
     platform_errors: Family<Class, Counter>,
     unclaimed_tokens: Counter,
+    ledger: Family<Kind, Gauge>,
     leader: Gauge,
     ready: AtomicBool,
 }
@@ -27,6 +29,11 @@ struct Result {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Step {
     step: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,6 +67,12 @@ impl Default for Telemetry {
             "Tokens found upstream that may be ours and that nothing in this cluster names",
             unclaimed_tokens.clone(),
         );
+        let ledger = Family::default();
+        registry.register(
+            "ledger_entries",
+            "Entries of the ledger, by kind: tokens that are owed, attempts that are unresolved, tokens that were released",
+            ledger.clone(),
+        );
         let leader = Gauge::default();
         registry.register(
             "leader",
@@ -72,6 +85,7 @@ impl Default for Telemetry {
             steps,
             platform_errors,
             unclaimed_tokens,
+            ledger,
             leader,
             ready: AtomicBool::new(false),
         }
@@ -98,6 +112,14 @@ impl Telemetry {
     pub fn unclaimed(&self, tokens: usize) {
         self.unclaimed_tokens
             .inc_by(u64::try_from(tokens).unwrap_or(u64::MAX));
+    }
+
+    /// How many entries the ledger has of each kind.
+    pub fn ledger(&self, counts: &BTreeMap<&'static str, usize>) {
+        for (&kind, &count) in counts {
+            let entries = self.ledger.get_or_create(&Kind { kind });
+            entries.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// This process stands by: there is nothing that it would have to fill first.

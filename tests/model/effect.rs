@@ -13,6 +13,7 @@ impl Scene<'_> {
         Some(match step {
             Step::ReadSecret { name } => self.read_secret(p, i, number(name)),
             Step::Permit => Answer::Permitted,
+            Step::Record(..) => unreachable!("there is no ledger here"),
             Step::Preflight { name } => self.preflight(number(name)),
             Step::Look => self.look(p, i),
             Step::Hold(open) => self.hold(p, i, open.as_ref().map(attempt_back)),

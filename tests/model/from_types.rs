@@ -22,6 +22,7 @@ impl Rules {
             secrets,
             memory,
             credentials: _,
+            silent: _,
             fresh,
             run,
         } = snapshot;
@@ -30,7 +31,7 @@ impl Rules {
             generation: _,
             resource_version,
             created_at: _,
-            deleting,
+            deleted_at,
             finalizers,
             secret_name: _,
             holds_secrets: _,
@@ -41,6 +42,8 @@ impl Rules {
         let plan::Run {
             proven,
             gone,
+            ledger: _,
+            failed: _,
             permitted,
             writable,
             recovery,
@@ -56,7 +59,7 @@ impl Rules {
         let run = Run {
             token: PlatformToken {
                 version: names_of::number(&resource_version),
-                deleting,
+                deleting: deleted_at.is_some(),
                 held: finalizers.iter().any(|f| f == names::FINALIZER),
                 attempt: attempt
                     .expect("annotations read here")

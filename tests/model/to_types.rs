@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 use platform_token_operator::api::{PlatformTokenStatus, Reason, TokenHash, TokenId, names};
 use platform_token_operator::plan::{
     self, AccountFacts, Admission, Identity, OpenAttempt, Outcome, OwnSecret, SecretFacts,
@@ -24,7 +25,7 @@ impl Rules {
             generation: Some(1),
             resource_version: token.version.to_string(),
             created_at: self.names.past,
-            deleting: token.deleting,
+            deleted_at: token.deleting.then_some(Timestamp::MIN),
             finalizers: if token.held {
                 vec![names::FINALIZER.to_owned()]
             } else {
@@ -66,6 +67,8 @@ impl Rules {
         }
         snapshot.memory = self.memory(memory);
         snapshot.run = plan::Run {
+            ledger: false,
+            failed: false,
             proven: run.proven.map(|ago| self.now(ago)),
             gone: run.gone,
             permitted: run.permitted,

@@ -32,7 +32,7 @@ use super::election::stand;
 use super::network::{Life, Wire};
 use super::queue::{Item, Queue};
 use super::watches::{Scope, Watch};
-use super::world::{BASE_URL, World};
+use super::world::{BASE_URL, OWN_NAMESPACE, World};
 
 /// Purpose of the chance that decides how long starts take.
 const START: u64 = 3;
@@ -73,7 +73,8 @@ pub(crate) async fn live(world: &Arc<World>, life: &Arc<Life>) {
         let arrival = process.next_arrival();
         let due = process.queue.next_due();
         let orphans_left = !process.operator.orphans().is_empty();
-        let resting = arrival.is_none() && !orphans_left && process.queue.is_at_rest();
+        let nothing_left = !orphans_left && !process.owes();
+        let resting = arrival.is_none() && nothing_left && process.queue.is_at_rest();
         world.state().resting[life.process] = resting;
         tokio::select! {
             biased;
@@ -84,7 +85,7 @@ pub(crate) async fn live(world: &Arc<World>, life: &Arc<Life>) {
             Some(secret) = process.wakes.credentials.recv() => process.watch_credentials(&secret),
             () = at(arrival) => process.take_in(),
             () = at(due) => {}
-            _ = orphans.tick() => process.wake_orphans(),
+            _ = orphans.tick() => process.wake_loose_ends(),
             () = change => {}
         }
     }
@@ -112,6 +113,7 @@ struct Process {
     accounts: Cache<PlatformAccount>,
     cluster_accounts: Cache<ClusterPlatformAccount>,
     generated: Watch,
+    ledger: Watch,
     credentials: BTreeMap<(String, String), Watch>,
 }
 
@@ -131,6 +133,8 @@ impl Process {
             Arc::new(Telemetry::default()),
         );
         let (generated, listed) = Watch::begin(world, Scope::Generated, &[stream[0], stream[1], 0]);
+        let purpose = [stream[0], stream[1], u64::MAX];
+        let (ledger, entries) = Watch::begin(world, Scope::Ledger, &purpose);
         let mut process = Self {
             tokens: Cache::new(world, Kind::Token, caches.tokens, stream),
             accounts: Cache::new(world, Kind::Account, caches.namespaced, stream),
@@ -142,10 +146,14 @@ impl Process {
             queue: Queue::default(),
             running: FuturesUnordered::new(),
             generated,
+            ledger,
             credentials: BTreeMap::new(),
         };
         for event in listed {
             process.see_generated(event);
+        }
+        for event in entries {
+            process.see_entry(event);
         }
         let (accounts, cluster, tokens) = (
             process.accounts.list(),
@@ -178,6 +186,13 @@ impl Process {
                     let (namespace, name, item) = (namespace.clone(), name.clone(), item.clone());
                     Some(Box::pin(async move {
                         operator.finish_orphan(&namespace, &name).await;
+                        (item, None)
+                    }))
+                }
+                Item::Entry(name) => {
+                    let (name, item) = (name.clone(), item.clone());
+                    Some(Box::pin(async move {
+                        operator.pay(&name).await;
                         (item, None)
                     }))
                 }
@@ -219,6 +234,7 @@ impl Process {
             &mut self.accounts.watch,
             &mut self.cluster_accounts.watch,
             &mut self.generated,
+            &mut self.ledger,
         ];
         let world = &self.world;
         let due = watches
@@ -241,6 +257,9 @@ impl Process {
         }
         if let Some(event) = self.generated.arrived() {
             self.see_generated(event);
+        }
+        if let Some(event) = self.ledger.arrived() {
+            self.see_entry(event);
         }
         let credentials: Vec<_> = self.credentials.keys().cloned().collect();
         for secret in credentials {
@@ -274,11 +293,12 @@ impl Process {
         }
     }
 
+    fn see_entry(&mut self, event: Event<Arc<Value>>) {
+        self.operator.see_entry(&map(event, metadata));
+    }
+
     fn see_generated(&mut self, event: Event<Arc<Value>>) {
-        let event = map(event, |object| PartialObjectMeta::<Secret> {
-            metadata: parse(&object["metadata"]),
-            ..PartialObjectMeta::default()
-        });
+        let event = map(event, metadata);
         for token in self.operator.see_secret(None, &event) {
             self.queue.wake(token_item(&token));
         }
@@ -323,17 +343,33 @@ impl Process {
         }
     }
 
-    fn wake_orphans(&mut self) {
+    fn wake_loose_ends(&mut self) {
         self.operator.forget_vanished();
         for (namespace, name) in self.operator.orphans() {
             self.queue.wake(Item::Orphan(namespace, name));
         }
+        for name in self.operator.entries() {
+            self.queue.wake(Item::Entry(name));
+        }
+    }
+
+    /// Whether the ledger has something that can be paid: without any account, a token whose value is lost waits for one.
+    fn owes(&self) -> bool {
+        let has_account = self.world.store().all(Kind::Account).next().is_some();
+        has_account && self.operator.owes()
     }
 
     fn wake_users(&mut self, account: &AccountKey) {
         for token in self.operator.users(account) {
             self.queue.wake(token_item(&token));
         }
+    }
+}
+
+fn metadata(object: &Value) -> PartialObjectMeta<Secret> {
+    PartialObjectMeta {
+        metadata: parse(&object["metadata"]),
+        ..PartialObjectMeta::default()
     }
 }
 
@@ -356,6 +392,7 @@ fn settings(world: &Arc<World>, life: &Arc<Life>, stream: [u64; 2]) -> Settings 
     Settings {
         platforms,
         served: Served::Everywhere,
+        namespace: OWN_NAMESPACE.into(),
         // Few, so that PlatformTokens stand in line.
         concurrency: if world.setup.seed.is_multiple_of(2) {
             1

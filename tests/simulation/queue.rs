@@ -15,6 +15,8 @@ pub(crate) enum Item {
     Token(String, String),
     /// A Secret without a PlatformToken: namespace and name.
     Orphan(String, String),
+    /// An entry of the ledger.
+    Entry(String),
 }
 
 /// A wait that only asks an account from time to time whether all is well; whoever waits shorter is up to something.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::apiserver::{Change, Kind};
 use super::chance::Chance;
-use super::world::World;
+use super::world::{OWN_NAMESPACE, World};
 
 /// What one watch is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Scope {
     All(Kind),
     /// Generated Secrets, by their label.
     Generated,
+    /// Entries of the ledger, by their label.
+    Ledger,
     /// One Secret, by namespace and name.
     Secret(String, String),
 }
@@ -30,6 +32,10 @@ impl Scope {
             Self::All(all) => kind == *all,
             Self::Generated => {
                 kind == Kind::Secret && object["metadata"]["labels"][names::MANAGED_LABEL] == "true"
+            }
+            Self::Ledger => {
+                let label = &object["metadata"]["labels"][names::LEDGER_LABEL];
+                kind == Kind::Secret && namespace == OWN_NAMESPACE && label.is_string()
             }
             Self::Secret(of, called) => kind == Kind::Secret && namespace == of && name == called,
         }
@@ -75,7 +81,7 @@ impl Watch {
         let store = world.store();
         let kind = match scope {
             Scope::All(kind) => kind,
-            Scope::Generated | Scope::Secret(..) => Kind::Secret,
+            Scope::Generated | Scope::Ledger | Scope::Secret(..) => Kind::Secret,
         };
         let listed = store
             .all(kind)

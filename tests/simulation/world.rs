@@ -25,6 +25,9 @@ pub(crate) const BASE_URL: &str = "https://platform.test";
 /// The namespace that users work in.
 pub(crate) const NAMESPACE: &str = "apps";
 
+/// The operator's own namespace, where its ledger is.
+pub(crate) const OWN_NAMESPACE: &str = "platform-token-operator";
+
 /// What a run begins with.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
@@ -169,7 +172,7 @@ impl World {
             started,
             changed: Notify::new(),
         };
-        for namespace in ["kube-system", "default", NAMESPACE] {
+        for namespace in ["kube-system", "default", OWN_NAMESPACE, NAMESPACE] {
             let object = json!({ "metadata": { "name": namespace } });
             let dry_run = false;
             let request = Request {

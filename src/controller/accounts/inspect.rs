@@ -241,6 +241,7 @@ mod tests {
             platforms: Platforms::new([DEFAULT_BASE_URL.parse().unwrap()], connect),
             concurrency: 1,
             served: Served::Everywhere,
+            namespace: "ours".into(),
             instance: "test".into(),
             clock,
             fresh: Box::new(AttemptId::fresh),

@@ -1,4 +1,6 @@
-//! What is known of every account: as it was last proven, and what its last stock showed.
+//! What is known of every account: as it was last proven, and what its last stock showed. `users`: whose account is there.
+
+mod users;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,6 @@ use super::stock::Inventory;
 use super::{Account, Session};
 use crate::api::{
     AccountKey, AccountKind, ClusterPlatformAccount, PlatformAccount, RateLimit, Reason, TokenHash,
-    UserId,
 };
 use crate::controller::namespaces::NamespaceIndex;
 use crate::controller::{Context, Served};
@@ -159,29 +160,6 @@ impl Accounts {
             .into_iter()
             .chain(keys(&self.cluster));
         keys.all(|key| known.contains_key(&key) || !served.covers(key.namespace.as_deref()))
-    }
-
-    /// A proven account of this user, whichever it is.
-    pub(in crate::controller) fn of_user(
-        &self,
-        base_url: &str,
-        user_id: &UserId,
-    ) -> Option<Arc<Session>> {
-        let known = self.lock();
-        let current = |(key, known): &(&AccountKey, &Known)| {
-            self.revision(key)
-                .is_ok_and(|revision| revision == known.of)
-        };
-        let mut sessions: Vec<_> = known
-            .iter()
-            .filter(current)
-            .filter(|(_, known)| !self.is_outdated(known))
-            .filter_map(|(_, known)| known.proven.session.as_ref().ok())
-            .filter(|session| session.identity.base_url == base_url)
-            .filter(|session| session.identity.user_id.as_ref() == Some(user_id))
-            .collect();
-        sessions.sort_by(|a, b| a.key.cmp(&b.key));
-        sessions.first().map(|session| Arc::clone(session))
     }
 
     /// The hashes of every credential that an account uses, or used last.

@@ -249,6 +249,7 @@ pub(super) async fn write_down<K: Account>(
 pub(super) fn cached_claims(context: &Context) -> Claims {
     let mut claims = Claims::default();
     claims.named.extend(context.secrets.token_ids());
+    of_ledger(&mut claims, context);
     for token in context.tokens.state() {
         if let Ok(token) = &token.0 {
             claim(&mut claims, token, &BTreeMap::new());
@@ -261,6 +262,7 @@ pub(super) fn cached_claims(context: &Context) -> Claims {
 pub(super) async fn claims(context: &Context) -> Result<Claims, KubeError> {
     let mut claims = Claims::default();
     let mut stored = BTreeMap::new();
+    of_ledger(&mut claims, context);
     for namespace in context.served.watches() {
         let client = context.client.clone();
         let secrets: Api<Secret> = match &namespace {
@@ -301,6 +303,12 @@ pub(super) async fn claims(context: &Context) -> Result<Claims, KubeError> {
     )
     .await?;
     Ok(claims)
+}
+
+/// What the ledger claims. Nobody but us writes it, and what we wrote is in its index at once.
+fn of_ledger(claims: &mut Claims, context: &Context) {
+    claims.named.extend(context.ledger.token_ids());
+    claims.open.extend(context.ledger.attempts());
 }
 
 /// What one PlatformToken claims, beside the attempts that Secrets bear, by uid of their owner.
@@ -353,6 +361,7 @@ mod tests {
             platforms: Platforms::new([], |_| unreachable!("nobody asks")),
             concurrency: 1,
             served,
+            namespace: "ours".into(),
             instance: "test".into(),
             clock: Clock::system(),
             fresh: Box::new(AttemptId::fresh),

@@ -255,8 +255,8 @@ fn an_attempt_is_given_up_unsearched_only_where_a_search_finds_nothing_and_the_t
         (Dialect::Documented, true, &another, "lift_finalizer"),
         (Dialect::Documented, false, &broken, "Unauthorized"),
         (Dialect::Documented, false, &another, "AccountChanged"),
-        (Dialect::Current, true, &broken, "Unauthorized"),
-        (Dialect::Current, true, &another, "AccountChanged"),
+        (Dialect::Current, true, &broken, "record"),
+        (Dialect::Current, true, &another, "record"),
     ] {
         let given = Given {
             account: account.clone(),

@@ -5,6 +5,7 @@ mod attempt;
 mod debts;
 mod issue;
 mod keep;
+mod ledger;
 mod listed;
 mod loose;
 mod memory;
@@ -158,7 +159,10 @@ struct Given {
     secrets: BTreeMap<String, SecretFacts>,
     status: PlatformTokenStatus,
     attempt: Option<Attempt>,
+    /// It was deleted just now.
     deleting: bool,
+    /// It was deleted at this second.
+    deleted: Option<u64>,
     /// When it was created, in seconds.
     created: u64,
     memory: Memory,
@@ -178,6 +182,7 @@ impl Default for Given {
             status: PlatformTokenStatus::default(),
             attempt: None,
             deleting: false,
+            deleted: None,
             created: 0,
             memory: Memory::default(),
             credentials: BTreeSet::new(),
@@ -210,7 +215,10 @@ impl Given {
             generation: Some(1),
             resource_version: "1".into(),
             created_at: at(self.created).wall,
-            deleting: self.deleting,
+            deleted_at: match self.deleted {
+                Some(deleted) => Some(at(deleted).wall),
+                None => self.deleting.then_some(now.wall),
+            },
             finalizers: if held {
                 vec![names::FINALIZER.into()]
             } else {
@@ -329,6 +337,7 @@ fn fair_outcome(step: &Step) -> Outcome {
         Step::Remove { .. } => Outcome::SecretDeleting(version("9")),
         Step::Release { .. } => Outcome::SecretGone,
         Step::Revoke { .. } => Outcome::Revoked,
+        Step::Record(..) => Outcome::Recorded,
         Step::LiftFinalizer => Outcome::Lifted,
     }
 }

@@ -155,7 +155,7 @@ proptest! {
                     opened += 1;
                     let present = snapshot.present().map_or(0, |issued| issued.attempt.number);
                     prop_assert!(attempt.at.number > present, "attempts are numbered upwards");
-                    prop_assert!(!snapshot.token.deleting, "nothing is opened for what is being deleted");
+                    prop_assert!(!snapshot.token.is_deleting(), "nothing is opened for what is being deleted");
                     if let (SecretFacts::Own(own), Some(present), None) = (snapshot.wanted(), snapshot.present(), snapshot.open_attempt())
                         && own.whole && own.issued.as_ref() == Some(&present)
                     {
@@ -174,7 +174,7 @@ proptest! {
                     let foreign = matches!(snapshot.wanted(), SecretFacts::Foreign { .. });
                     prop_assert!(!foreign, "a Secret of someone else is never written");
                 }
-                Step::LiftFinalizer => prop_assert!(snapshot.token.deleting),
+                Step::LiftFinalizer => prop_assert!(snapshot.token.is_deleting()),
                 _ => {}
             }
             let outcome = outcome(&step, die);

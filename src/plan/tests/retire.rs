@@ -194,7 +194,7 @@ fn a_young_token_that_is_not_listed_stays_owed() {
         ["recover", "ValueUnavailable"]
     );
     snapshot.run = Run::default();
-    snapshot.token.deleting = true;
+    snapshot.token.deleted_at = Some(at(0).wall);
     assert_eq!(revoked(&mut snapshot, at(11), fair_outcome), ["id-a"]);
 }
 

@@ -5,6 +5,7 @@ use kube::runtime::watcher::Event;
 use serde_json::json;
 
 use super::*;
+use crate::api::UserId;
 use crate::api::{AttemptId, Credential, Dialect};
 use crate::clock::Clock;
 use crate::controller::{Caches, Operator, Platforms, Settings};
@@ -29,6 +30,7 @@ fn operator() -> (Operator, Caches) {
         platforms: Platforms::new([], |_| unreachable!("no call is made")),
         served: Served::Everywhere,
         concurrency: 1,
+        namespace: "ours".into(),
         instance: "test".into(),
         clock: Clock::system(),
         fresh: Box::new(AttemptId::fresh),
