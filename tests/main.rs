@@ -27,6 +27,7 @@ mod fidelity;
 mod issuance;
 mod kinds;
 mod leadership;
+mod ledger;
 mod repair;
 mod scope;
 mod secrecy;

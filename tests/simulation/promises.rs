@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use platform_token_operator::api::{Dialect, Entry, TokenId, TokenValue, names};
+use platform_token_operator::api::{Dialect, TokenId, TokenValue, names};
 use platform_token_operator::sandbox::LiveToken;
 use serde_json::Value;
 
-use super::apiserver::{Change, Kind, Store, finalizers, is_deleting};
+use super::apiserver::{Change, Kind, finalizers, is_deleting};
 use super::users::{is_ready, text_of};
 use super::world::World;
 
@@ -111,11 +111,9 @@ impl World {
     /// gone that they name.
     fn suspects(&self) -> BTreeSet<TokenId> {
         let store = self.store();
-        if store.all(Kind::Account).next().is_none() {
-            let mut named = named_in_the_ledger(&store);
+        if store.all(Kind::Account).next().is_none() || self.state().refounded {
             drop(store);
-            named.extend(self.lost_with_the_account());
-            return named;
+            return self.lost_with_the_account();
         }
         if self.setup.exclusive {
             return BTreeSet::new();
@@ -369,16 +367,4 @@ impl World {
             })
             .collect()
     }
-}
-
-/// Tokens that wait in the ledger for an account.
-fn named_in_the_ledger(store: &Store) -> BTreeSet<TokenId> {
-    let entries = store.all(Kind::Secret).filter_map(|(_, secret)| {
-        let entry = secret["metadata"]["annotations"][names::LEDGER_ENTRY].as_str()?;
-        serde_json::from_str::<Entry>(entry)
-            .ok()?
-            .token_id()
-            .cloned()
-    });
-    entries.collect()
 }

@@ -53,6 +53,10 @@ pub(crate) fn run(setup: Setup, act: &dyn Fn(Arc<World>) -> BoxFuture<'static, (
                 world.delete(Kind::Secret, &secret);
                 at_rest = come_to_rest(&world).await;
             }
+            if world.waits_for_an_account().await {
+                world.found_anew();
+                at_rest = come_to_rest(&world).await;
+            }
             let effects = world.state().trace.effects().count();
             let mut broken = world.broken_promises(at_rest);
             for _ in 0..RESYNCS {

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform_token_operator::api::{TokenId, UserId, names};
+use platform_token_operator::api::{Entry, TokenId, UserId, names};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::apiserver::{Key, Kind, Request, Verb, is_deleting};
+use super::apiserver::{Key, Kind, Request, Store, Verb, is_deleting};
 use super::queue::RESYNC;
 use super::world::{BASE_URL, NAMESPACE, World};
+
+/// How long everything may take to be paid that needs nobody.
+const LONG_ENOUGH: Duration = Duration::from_mins(10);
 
 /// How long users wait for what they wait for; then they go on.
 const PATIENCE: Duration = Duration::from_hours(1);
@@ -257,6 +260,55 @@ impl World {
             }
         });
     }
+}
+
+impl World {
+    /// Whether the ledger has something that only an account can pay, and there is none any more. What had its value when
+    /// its PlatformToken went needs none.
+    pub(crate) async fn waits_for_an_account(&self) -> bool {
+        if self.store().all(Kind::Account).next().is_some() {
+            return false;
+        }
+        for _ in 0..LONG_ENOUGH.as_secs() / 10 {
+            if entries(&self.store()).is_empty() {
+                return false;
+            }
+            sleep(Duration::from_secs(10)).await;
+        }
+        let owed = entries(&self.store());
+        for id in owed.iter().filter_map(Entry::token_id) {
+            self.violated(format!("token {id} waits in the ledger for an account"));
+        }
+        true
+    }
+
+    /// Someone makes the namespace and the account again.
+    pub(crate) fn found_anew(&self) {
+        self.state().refounded = true;
+        let object = json!({ "metadata": { "name": NAMESPACE } });
+        let request = Request {
+            kind: Kind::Namespace,
+            namespace: String::new(),
+            name: String::new(),
+            verb: Verb::Create {
+                object,
+                dry_run: false,
+            },
+            metadata_only: false,
+        };
+        // It may be there still.
+        let _ = self.change(|store, now| store.handle(&request, now));
+        self.account();
+    }
+}
+
+/// What the ledger has.
+fn entries(store: &Store) -> Vec<Entry> {
+    let entries = store.all(Kind::Secret).filter_map(|(_, secret)| {
+        let entry = secret["metadata"]["annotations"][names::LEDGER_ENTRY].as_str()?;
+        serde_json::from_str(entry).ok()
+    });
+    entries.collect()
 }
 
 /// Whether a PlatformToken says Ready of the spec that it has.

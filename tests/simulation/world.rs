@@ -117,6 +117,8 @@ pub(crate) struct State {
     pub resting: Vec<bool>,
     /// For each process, what keeps it from its lease.
     pub ailments: Vec<Ailment>,
+    /// The account was made again, after it had gone.
+    pub refounded: bool,
     /// What went wrong that no later look could tell.
     pub violations: Vec<String>,
 }
@@ -162,6 +164,7 @@ impl World {
             lives: vec![0; setup.processes],
             resting: vec![false; setup.processes],
             ailments: vec![Ailment::default(); setup.processes],
+            refounded: false,
             violations: Vec::new(),
         };
         let world = Self {

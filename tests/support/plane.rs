@@ -11,7 +11,7 @@ use super::control_plane::ControlPlane;
 use super::serving::overlay;
 
 /// How many tests can have a platform of their own.
-const PLATFORMS: usize = 160;
+const PLATFORMS: usize = 320;
 
 /// The control plane of this process.
 pub(crate) fn plane() -> &'static Plane {
