@@ -74,7 +74,7 @@ storm: prerequisites ## Kill the operator N=200 times (SEED=…) while tokens co
 	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane N=$${N:-200} SEED=$${SEED:-$$RANDOM} \
 		cargo test --locked --test storm -- --nocapture whenever
 
-bench: prerequisites ## Speed of N=1000 tokens, fairness of FAIR=100 accounts, scale of SCALE=10000 tokens (0: not; all: half an hour)
+bench: prerequisites ## Speed of N=1000 tokens, fairness of FAIR=100 accounts, scale of SCALE=10000 tokens, LEDGER=10000 debts (0: not; all: half an hour)
 	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane cargo bench --locked --bench figures
 
 # A static binary, since the image holds nothing else; --target keeps the flag away from build scripts.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use platform_token_operator::api::{
     Dialect, Entry, NamedToken, OwedToken, Owner, PlatformAccount, PlatformToken, TokenId, names,
 };
@@ -16,6 +16,9 @@ use crate::support::{World, eventually, no_value, plane, value};
 /// How long `kubectl delete` of one PlatformToken may take, whatever the platform does: 15 s, and more where other tests
 /// use the same two cores.
 const PROMISED: Duration = Duration::from_secs(20);
+
+/// As many deletions at once as are twice the slots of an account.
+const MANY: usize = 64;
 
 /// The operator's own namespace.
 const OWN: &str = "platform-token-operator";
@@ -131,7 +134,6 @@ async fn a_deletion_that_comes_while_the_platform_hangs_does_not_wait_for_that_c
 #[tokio::test]
 async fn many_deletions_wait_no_longer_than_one() {
     let world = World::new().await;
-    const MANY: usize = 60;
     for n in 0..MANY {
         world.token(&format!("token-{n}"), json!({})).await;
     }
@@ -308,6 +310,6 @@ async fn an_entry_of_another_cluster_or_an_edited_one_is_left_alone() {
     .await;
     assert!(world.live().iter().any(|token| token.id == stranger.id));
     for name in [foreign.name(), edited.metadata.name.unwrap()] {
-        api.delete(&name, &Default::default()).await.unwrap();
+        api.delete(&name, &DeleteParams::default()).await.unwrap();
     }
 }

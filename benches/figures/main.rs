@@ -4,6 +4,7 @@
 //!   the necessary calls. `LATENCY`, `ROUNDS` and `IDLE` shape it.
 //! - `fairness`: what one broken account does to the PlatformTokens of others: `FAIR` accounts with as many each.
 //! - `scale`: memory, restart and cost of `SCALE` PlatformTokens, beside three times as many Secrets of others.
+//! - `debts`: how fast `LEDGER` entries of the ledger are paid.
 //!
 //! Every measurement has a control plane and a sandbox of its own, so both sides meet servers of the same age, and
 //! everything in the API server's counters is theirs. The sandbox and the operator are processes of their own; the
@@ -16,6 +17,7 @@
 )]
 
 mod calls;
+mod debts;
 mod fairness;
 mod floor;
 mod measure;
@@ -41,6 +43,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use crate::debts::measure_debts;
 use crate::fairness::measure_fairness;
 use crate::measure::{measure_floor, measure_memory, measure_operator};
 use crate::report::{Report, write};
@@ -87,6 +90,12 @@ fn run() -> anyhow::Result<bool> {
         println!("{}", scale.table());
         println!("all figures: {}", write("scale", &scale)?.display());
         exact &= scale.is_exact();
+    }
+    if settings.ledger > 0 {
+        let debts = runtime.block_on(measure_debts(&settings))?;
+        println!("{}", debts.table());
+        println!("all figures: {}", write("debts", &debts)?.display());
+        exact &= debts.is_exact();
     }
     Ok(exact)
 }

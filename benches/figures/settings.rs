@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) fair: usize,
     /// How many PlatformTokens are measured for scale (`SCALE`; 0 leaves it out).
     pub(crate) scale: usize,
+    /// How many entries the ledger has that are to be paid (`LEDGER`; 0 leaves it out).
+    pub(crate) ledger: usize,
 }
 
 impl Settings {
@@ -38,6 +40,7 @@ impl Settings {
             idle: duration("IDLE", Duration::from_mins(1), longest(3600))?,
             fair: number("FAIR", 100, 0..=200)?,
             scale: number("SCALE", 10_000, 0..=50_000)?,
+            ledger: number("LEDGER", 10_000, 0..=50_000)?,
         })
     }
 }

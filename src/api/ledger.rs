@@ -209,6 +209,10 @@ mod tests {
         vec![
             Entry::Owed(owed("sure", None)),
             Entry::Owed(owed("recorded", Some("hash"))),
+            Entry::Owed(OwedToken {
+                before: Some(Timestamp::MIN),
+                ..owed("listed", None)
+            }),
             Entry::Unresolved(attempt),
             Entry::Released(token("released")),
         ]

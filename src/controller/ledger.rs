@@ -33,8 +33,15 @@ const LISTED_WITHIN: Duration = Duration::from_mins(1);
 pub(super) struct Ledger {
     /// The operator's own namespace.
     namespace: String,
-    entries: Mutex<BTreeMap<String, Known>>,
+    entries: Mutex<Entries>,
     tries: Tries,
+}
+
+/// The entries by name, and how many there are of each kind.
+#[derive(Default)]
+struct Entries {
+    known: BTreeMap<String, Known>,
+    counts: BTreeMap<&'static str, usize>,
 }
 
 /// An entry of the ledger, as `check` tells of it.
@@ -75,13 +82,14 @@ impl Ledger {
         match event {
             Event::Init => {
                 let mut entries = self.lock();
-                entries.values_mut().for_each(|known| known.listed = false);
+                let known = entries.known.values_mut();
+                known.for_each(|known| known.listed = false);
             }
             Event::Apply(secret) | Event::InitApply(secret) => self.put(&secret.metadata, now),
             Event::Delete(secret) => self.strike(secret.metadata.name.as_deref()),
-            Event::InitDone => self.lock().retain(|_, known| {
-                known.listed || now.elapsed < known.seen.elapsed + LISTED_WITHIN
-            }),
+            Event::InitDone => self
+                .lock()
+                .retain(|known| known.listed || now.elapsed < known.seen.elapsed + LISTED_WITHIN),
         }
     }
 
@@ -97,15 +105,13 @@ impl Ledger {
 
     fn keep(&self, entry: Entry, now: Moment) {
         let mut entries = self.lock();
-        let known = entries.entry(entry.name()).or_insert_with(|| Known {
-            entry: entry.clone(),
-            seen: now,
+        let former = entries.remove(&entry.name());
+        let seen = former.map_or(now, |former| former.seen);
+        entries.insert(Known {
+            entry,
+            seen,
             listed: true,
         });
-        known.listed = true;
-        if known.entry != entry {
-            known.entry = entry;
-        }
     }
 
     fn strike(&self, name: Option<&str>) {
@@ -115,39 +121,63 @@ impl Ledger {
     /// How many entries there are of each kind.
     pub(super) fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts: BTreeMap<_, _> = Entry::KINDS.into_iter().map(|kind| (kind, 0)).collect();
-        for known in self.lock().values() {
-            *counts.entry(known.entry.kind()).or_default() += 1;
-        }
+        counts.extend(&self.lock().counts);
         counts
     }
 
     /// Every token that an entry names.
     pub(super) fn token_ids(&self) -> Vec<TokenId> {
         let entries = self.lock();
-        let ids = entries.values().filter_map(|known| known.entry.token_id());
+        let known = entries.known.values();
+        let ids = known.filter_map(|known| known.entry.token_id());
         ids.cloned().collect()
     }
 
     /// The attempts that may have made a token, and the account of each.
     pub(super) fn attempts(&self) -> Vec<(AttemptId, AttemptAccount)> {
         let entries = self.lock();
-        let attempts = entries.values().filter_map(|known| match &known.entry {
-            Entry::Unresolved(attempt) => Some((attempt.at.id.clone(), attempt.account.clone())),
-            _ => None,
-        });
+        let attempts = entries
+            .known
+            .values()
+            .filter_map(|known| match &known.entry {
+                Entry::Unresolved(attempt) => {
+                    Some((attempt.at.id.clone(), attempt.account.clone()))
+                }
+                _ => None,
+            });
         attempts.collect()
     }
 
     fn get(&self, name: &str) -> Option<Known> {
-        self.lock().get(name).cloned()
+        self.lock().known.get(name).cloned()
     }
 
     fn secrets(&self, context: &Context) -> Api<Secret> {
         Api::namespaced(context.client.clone(), &self.namespace)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn insert(&mut self, known: Known) {
+        *self.counts.entry(known.entry.kind()).or_default() += 1;
+        self.known.insert(known.entry.name(), known);
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Known> {
+        let removed = self.known.remove(name)?;
+        *self.counts.entry(removed.entry.kind()).or_default() -= 1;
+        Some(removed)
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Known) -> bool) {
+        let gone = self.known.extract_if(.., |_, known| !stays(known));
+        for (_, gone) in gone {
+            *self.counts.entry(gone.entry.kind()).or_default() -= 1;
+        }
     }
 }
 
@@ -252,10 +282,10 @@ impl Operator {
             return Vec::new();
         }
         let (now, ledger) = (context.clock.now(), &context.ledger);
-        let mut silent = context.silences.all();
+        let silent = context.silences.all();
         let mut asked = BTreeSet::new();
         let entries = ledger.lock();
-        let due = entries.iter().filter(|(name, known)| {
+        let due = entries.known.iter().filter(|(name, known)| {
             let ours = known.entry.owner().cluster == context.cluster;
             let released = matches!(known.entry, Entry::Released(_));
             ours && !released && !ledger.tries.waits(name, now)
@@ -264,9 +294,7 @@ impl Operator {
             let (base_url, _) = known.entry.account();
             !silent.contains(base_url) || asked.insert(base_url.to_owned())
         });
-        let due = due.map(|(name, _)| name.clone()).collect();
-        silent.clear();
-        due
+        due.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether any entry has to be paid.
@@ -274,6 +302,7 @@ impl Operator {
     pub fn owes(&self) -> bool {
         let entries = self.context.ledger.lock();
         let mut ours = entries
+            .known
             .values()
             .filter(|known| known.entry.owner().cluster == self.context.cluster);
         ours.any(|known| !matches!(known.entry, Entry::Released(_)))

@@ -66,7 +66,7 @@ impl Snapshot {
     }
 
     /// Whether what it owes may be put off: nobody is to wait for it any longer.
-    fn may_put_off(&self, now: Moment) -> bool {
+    pub(super) fn may_put_off(&self, now: Moment) -> bool {
         self.run.ledger && self.left(now).is_none()
     }
 
@@ -196,11 +196,6 @@ pub(super) fn find_out_or_put_off(
         Ok(step) if !s.is_hopeless(&open.attempt.account.base_url) => Ok(step),
         _ => Ok(Some(unresolved(&open.attempt))),
     }
-}
-
-/// Whether a deletion need not wait until its account is known.
-pub(super) fn need_not_wait(s: &Snapshot, now: Moment) -> bool {
-    s.may_put_off(now)
 }
 
 impl Debt {

@@ -6,12 +6,12 @@
 use super::debts::{Debt, debts};
 use super::issue::read_secrets;
 use super::keep::let_go;
-use super::ledger::{find_out_or_put_off, need_not_wait, pay};
+use super::ledger::{find_out_or_put_off, pay};
 use super::{AccountFacts, Fate, Halt, Moment, OwnSecret, Plan, Snapshot, Step};
 
 /// The next step of a PlatformToken that goes.
 pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
-    if matches!(s.account, AccountFacts::Pending) && !need_not_wait(s, now) {
+    if matches!(s.account, AccountFacts::Pending) && !s.may_put_off(now) {
         // Its credential is not known yet, and might be the very token that is to be revoked.
         return Err(Halt::Silent);
     }
