@@ -70,7 +70,7 @@ mutants: $(tools)/cargo-mutants-$(cargo_mutants) ## Which changes to the rules i
 simulate: prerequisites ## Simulate SEEDS=10000 random schedules, and every fault at every effect of every story
 	ALL=1 SEEDS=$${SEEDS:-10000} cargo test --locked --profile simulate --test simulation -- --nocapture
 
-storm: prerequisites ## Kill the operator N=200 times (SEED=…) while tokens come and go; then count what leaked: nothing
+storm: prerequisites ## Kill the operator N=200 times (SEED=…) while tokens and namespaces come and go; then count what leaked: nothing
 	control_plane=$$(hack/control-plane); CONTROL_PLANE=$$control_plane N=$${N:-200} SEED=$${SEED:-$$RANDOM} \
 		cargo test --locked --test storm -- --nocapture whenever
 

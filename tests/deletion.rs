@@ -1,7 +1,7 @@
 //! A PlatformToken that goes takes its token along.
 
 use k8s_openapi::api::core::v1::Secret;
-use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken};
+use platform_token_operator::api::{Dialect, PlatformToken};
 use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Shape, Verb, When};
 use serde_json::json;
 
@@ -23,18 +23,6 @@ async fn deleting_a_token_revokes_it_and_removes_its_secret() {
         assert_eq!(world.answers(&token).await, 401, "{dialect}");
         assert!(world.live().is_empty(), "{dialect}");
     }
-}
-
-#[tokio::test]
-async fn a_token_revokes_itself_when_account_and_credentials_went_first() {
-    let world = World::new().await;
-    world.ready_token("alone").await;
-    world.delete::<Secret>("credentials").await;
-    world.delete::<PlatformAccount>("main").await;
-    world.until_gone::<PlatformAccount>("main").await;
-    world.delete::<PlatformToken>("alone").await;
-    world.until_gone::<PlatformToken>("alone").await;
-    assert!(world.live().is_empty());
 }
 
 #[tokio::test]
@@ -154,21 +142,6 @@ async fn a_token_that_was_never_issued_goes_at_once() {
     world.delete::<PlatformToken>("unborn").await;
     world.until_gone::<PlatformToken>("unborn").await;
     assert_eq!(world.minted(), 0);
-}
-
-#[tokio::test]
-async fn a_namespace_goes_with_all_that_is_in_it() {
-    let world = World::new().await;
-    for n in 0..5 {
-        world.token(&format!("token-{n}"), json!({})).await;
-    }
-    for n in 0..5 {
-        world.until_ready(&format!("token-{n}")).await;
-    }
-    world
-        .kubectl(&["delete", "namespace", &world.namespace, "--timeout=60s"])
-        .await;
-    assert!(world.live().is_empty(), "{:?}", world.live());
 }
 
 #[tokio::test]

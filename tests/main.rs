@@ -28,6 +28,7 @@ mod issuance;
 mod kinds;
 mod leadership;
 mod ledger;
+mod orders;
 mod repair;
 mod scope;
 mod secrecy;

@@ -1,18 +1,22 @@
-//! One account: a platform of its own, the proxy before it, and a namespace whose PlatformTokens use it.
+//! One account: a platform of its own, the proxy before it, and the namespaces whose PlatformTokens use it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Client, Config as KubeConfig};
-use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken, TokenId, UserId};
+use platform_token_operator::api::{
+    ClusterPlatformAccount, Dialect, PlatformToken, TokenId, UserId,
+};
 use platform_token_operator::clock::Clock;
 use platform_token_operator::sandbox::{self, Config, Shared};
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::home::Home;
 use crate::logbook::Logbook;
 use crate::lookout::Lookout;
 use crate::proxy::{self, Side};
@@ -34,14 +38,13 @@ pub(crate) struct Account {
     pub index: usize,
     /// What the table calls it.
     pub label: &'static str,
-    pub namespace: String,
+    /// Where its PlatformTokens are.
+    pub home: Home,
+    /// Where guests make some, and leave with all that they have.
+    pub guests: Home,
     pub dialect: Dialect,
-    /// Nobody else makes tokens on it.
-    pub exclusive: bool,
     pub user: UserId,
     pub sandbox: Arc<Shared>,
-    /// Where the operator reaches its platform: the proxy.
-    pub base_url: String,
     admin: Client,
     log: Mutex<Logbook>,
     /// Tokens that strangers hold.
@@ -79,15 +82,24 @@ impl Account {
         ));
         let upstream = Client::try_from(KubeConfig::new(upstream.parse().unwrap())).unwrap();
         let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let credential = sandbox.with(|sandbox, _| sandbox.model.admin(&user).unwrap().clone());
+        // The operator reaches its platform through the proxy.
+        let base_url = format!("http://{}", front.local_addr().unwrap());
+        let home = |namespace, exclusive| Home {
+            namespace,
+            exclusive,
+            base_url: base_url.clone(),
+            credential: credential.clone(),
+            admin: admin.clone(),
+        };
         let account = Arc::new(Self {
             index,
             label,
-            namespace: format!("storm-{label}"),
+            home: home(format!("storm-{label}"), exclusive),
+            guests: home(format!("storm-{label}-guests"), false),
             dialect,
-            exclusive,
             user,
             sandbox,
-            base_url: format!("http://{}", front.local_addr().unwrap()),
             admin,
             log: Mutex::default(),
             strangers: Mutex::default(),
@@ -96,46 +108,58 @@ impl Account {
         account
     }
 
-    /// Creates the namespace, the credentials and the PlatformAccount.
+    /// Makes its home, and an account of the cluster with the same credentials and the name of its namespace.
     pub(crate) async fn install(&self) {
-        let credential = self
-            .sandbox
-            .with(|sandbox, _| sandbox.model.admin(&self.user).unwrap().expose().to_owned());
-        let namespace: Namespace =
-            serde_json::from_value(json!({ "metadata": { "name": self.namespace } })).unwrap();
-        let secret: Secret = serde_json::from_value(json!({
-            "metadata": { "name": "credentials" },
-            "stringData": { "ACEDATACLOUD_PLATFORM_TOKEN": credential },
+        self.home.make().await;
+        let mut spec = self.home.account_spec();
+        spec["credentialsSecretRef"] = self.home.credentials();
+        let account: ClusterPlatformAccount = serde_json::from_value(json!({
+            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "ClusterPlatformAccount",
+            "metadata": { "name": self.home.namespace }, "spec": spec,
         }))
         .unwrap();
-        // Proven often, as a storm has no time to wait, and with a limit that is out of the way.
-        let account: PlatformAccount = serde_json::from_value(json!({
-            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformAccount",
-            "metadata": { "name": "main" },
-            "spec": {
-                "baseURL": self.base_url,
-                "credentialsSecretRef": { "name": "credentials" },
-                "resyncInterval": "10s",
-                "exclusive": self.exclusive,
-                "rateLimit": { "requestsPerSecond": 100_000, "burst": 100_000 },
-            },
-        }))
-        .unwrap();
-        let with = PostParams::default();
-        let namespaces = Api::all(self.admin.clone());
-        namespaces.create(&with, &namespace).await.unwrap();
-        self.secrets().create(&with, &secret).await.unwrap();
-        let accounts = Api::namespaced(self.admin.clone(), &self.namespace);
-        accounts.create(&with, &account).await.unwrap();
+        let accounts = self.cluster_accounts();
+        accounts
+            .create(&PostParams::default(), &account)
+            .await
+            .unwrap();
     }
 
-    /// Its PlatformTokens, as a user of the cluster sees them.
-    pub(crate) fn tokens(&self) -> Api<PlatformToken> {
-        Api::namespaced(self.admin.clone(), &self.namespace)
+    /// Both namespaces, whether they are there or not.
+    pub(crate) fn homes(&self) -> [&Home; 2] {
+        [&self.home, &self.guests]
     }
 
-    pub(crate) fn secrets(&self) -> Api<Secret> {
-        Api::namespaced(self.admin.clone(), &self.namespace)
+    /// Whether a namespace is one of its.
+    pub(crate) fn has(&self, namespace: &str) -> bool {
+        let mut homes = self.homes().into_iter();
+        homes.any(|home| home.namespace == namespace)
+    }
+
+    /// Every PlatformToken that uses it, as a user of the cluster sees them.
+    pub(crate) async fn tokens(&self) -> Vec<PlatformToken> {
+        let all = ListParams::default();
+        let tokens = self.homes().map(Home::tokens);
+        let tokens = join_all(tokens.iter().map(|tokens| tokens.list(&all))).await;
+        tokens
+            .into_iter()
+            .flat_map(|list| list.unwrap().items)
+            .collect()
+    }
+
+    /// Every Secret beside them.
+    pub(crate) async fn secrets(&self) -> Vec<Secret> {
+        let all = ListParams::default();
+        let secrets = self.homes().map(Home::secrets);
+        let secrets = join_all(secrets.iter().map(|secrets| secrets.list(&all))).await;
+        secrets
+            .into_iter()
+            .flat_map(|list| list.unwrap().items)
+            .collect()
+    }
+
+    fn cluster_accounts(&self) -> Api<ClusterPlatformAccount> {
+        Api::all(self.admin.clone())
     }
 
     pub(crate) fn log(&self) -> MutexGuard<'_, Logbook> {
@@ -148,12 +172,15 @@ impl Account {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tokens that its status names as unclaimed.
+    /// The tokens that the status of an account names as unclaimed.
     pub(crate) async fn reported(&self) -> BTreeSet<TokenId> {
-        let accounts = Api::<PlatformAccount>::namespaced(self.admin.clone(), &self.namespace);
-        let account = accounts.get("main").await.unwrap();
-        let status = account.status.unwrap_or_default();
-        status.unclaimed_token_ids.into_iter().collect()
+        let account = self.cluster_accounts().get(&self.home.namespace).await;
+        let status = account.unwrap().status.unwrap_or_default();
+        let mut reported: BTreeSet<_> = status.unclaimed_token_ids.into_iter().collect();
+        for home in self.homes() {
+            reported.extend(home.reported().await);
+        }
+        reported
     }
 
     /// Deletes Secrets whose PlatformToken is gone, as whoever finds them does; the operator has to let them go. Only a
@@ -161,12 +188,15 @@ impl Account {
     pub(crate) async fn delete_orphans(&self, orphans: &[ObjectMeta]) {
         for ObjectMeta {
             name,
+            namespace,
             uid,
             resource_version,
             ..
         } in orphans
         {
             let name = name.as_deref().unwrap_or_default();
+            let namespace = namespace.as_deref().unwrap_or_default();
+            let secrets: Api<Secret> = Api::namespaced(self.admin.clone(), namespace);
             let exactly = DeleteParams {
                 preconditions: Some(Preconditions {
                     uid: uid.clone(),
@@ -175,7 +205,7 @@ impl Account {
                 }),
                 ..DeleteParams::default()
             };
-            match self.secrets().delete(name, &exactly).await {
+            match secrets.delete(name, &exactly).await {
                 Ok(_) => {}
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => continue,
                 Err(error) => panic!("deleting Secret {name}: {error}"),
@@ -202,7 +232,7 @@ impl Account {
 
     /// Whether anything can tell that a proxy sent a POST twice; that takes its time.
     pub(crate) fn tells_doubles(&self) -> bool {
-        self.dialect == Dialect::Current || self.exclusive
+        self.dialect == Dialect::Current || self.home.exclusive
     }
 
     /// The tags of a token that lives; none if it does not.

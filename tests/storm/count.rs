@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use kube::api::ListParams;
 use platform_token_operator::api::{
     Attempt, Dialect, Owner, PlatformToken, TokenHash, TokenId, TokenValue, names,
 };
@@ -34,11 +33,10 @@ pub(crate) struct Count {
 impl Count {
     /// Counts one account; `created` are the PlatformTokens that ought to be there.
     pub(crate) async fn take(account: &Account, created: &BTreeSet<String>) -> Self {
-        let all = ListParams::default();
         let reported = account.reported().await;
         // In this order: whose owner is gone then was never made for one that is still to come.
-        let secrets = account.secrets().list(&all).await.unwrap().items;
-        let tokens = account.tokens().list(&all).await.unwrap().items;
+        let secrets = account.secrets().await;
+        let tokens = account.tokens().await;
         let (orphans, secrets): (Vec<_>, Vec<_>) = secrets
             .into_iter()
             .partition(|secret| is_orphan(secret, &tokens));
@@ -59,6 +57,12 @@ impl Count {
         count
             .restless
             .extend(going.map(|name| format!("Secret {name} is to go")));
+        for home in account.homes() {
+            if home.is_going().await {
+                let text = format!("namespace {} is to go", home.namespace);
+                count.restless.push(text);
+            }
+        }
         count.rest(&tokens, &secrets, &live, created);
         count.tokens(account, &secrets, &live);
         count.excuse(account, &tokens, &reported);
@@ -171,7 +175,7 @@ impl Count {
         };
         let excused = |token: &LiveToken| {
             let untold = match account.dialect {
-                Dialect::Documented => !account.exclusive,
+                Dialect::Documented => !account.home.exclusive,
                 Dialect::Current => {
                     let attempt = attempt_of(&token.tags).unwrap_or_default();
                     doubled.contains(attempt) && !lives(token)
@@ -184,8 +188,13 @@ impl Count {
     }
 }
 
-/// Why a PlatformToken is not at rest.
-fn unrest(token: &PlatformToken, secrets: &[Secret], live: &[LiveToken]) -> Option<String> {
+/// Whether a PlatformToken says that it is Ready, and no attempt is open.
+pub(crate) fn is_ready(token: &PlatformToken) -> bool {
+    wait(token).is_none()
+}
+
+/// What a PlatformToken says that it waits for.
+fn wait(token: &PlatformToken) -> Option<String> {
     if token.metadata.deletion_timestamp.is_some() {
         return Some("is being deleted".into());
     }
@@ -199,9 +208,16 @@ fn unrest(token: &PlatformToken, secrets: &[Secret], live: &[LiveToken]) -> Opti
     let attempt = token.annotations().get(names::ATTEMPT);
     let opened = attempt.and_then(|text| Attempt::parse(text).ok());
     let stored = status.attempt.as_ref().map_or(0, |attempt| attempt.number);
-    if opened.is_some_and(|open| open.at.number > stored) {
-        return Some("has an open attempt".into());
+    let open = opened.is_some_and(|open| open.at.number > stored);
+    open.then(|| "has an open attempt".into())
+}
+
+/// Why a PlatformToken is not at rest.
+fn unrest(token: &PlatformToken, secrets: &[Secret], live: &[LiveToken]) -> Option<String> {
+    if let Some(wait) = wait(token) {
+        return Some(wait);
     }
+    let status = token.status.clone().unwrap_or_default();
     let Some(token_id) = status.token_id else {
         return Some("names no token".into());
     };

@@ -21,6 +21,8 @@ pub(crate) struct Logbook {
     /// POSTs that a proxy sent a second time, and the attempts that they were seen to be of.
     pub twice: u64,
     pub doubled: BTreeSet<String>,
+    /// The uids of PlatformTokens that guests have made.
+    pub guests: BTreeSet<String>,
     /// Secrets that were left behind, by uid.
     pub orphans: BTreeSet<String>,
     /// Tokens that the account's status named as unclaimed, and that were revoked by hand.

@@ -125,7 +125,7 @@ impl Proxy {
             Side::Kubernetes(accounts) => {
                 let (namespace, deed) = Deed::of_kubernetes(&parts.method, &parts.uri, body)?;
                 let mut accounts = accounts.iter();
-                (accounts.find(|a| a.namespace == namespace)?, deed)
+                (accounts.find(|a| a.has(&namespace))?, deed)
             }
         };
         Some(Sighting {

@@ -9,6 +9,7 @@ use kube::Client;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -16,9 +17,11 @@ use crate::account::{Account, Kind};
 use crate::control_plane::ControlPlane;
 use crate::count::Count;
 use crate::dice::Dice;
+use crate::guests::Guests;
 use crate::lookout::Lookout;
 use crate::losses::losses;
 use crate::operator::{Operator, Process};
+use crate::outages::Outages;
 use crate::plan::Kill;
 use crate::proxy::{self, Side};
 use crate::strangers::Strangers;
@@ -40,6 +43,8 @@ pub(crate) struct Storm {
     pub lookout: Arc<Lookout>,
     pub accounts: Vec<Arc<Account>>,
     pub users: Vec<Users>,
+    pub guests: Vec<Guests>,
+    pub outages: Vec<Outages>,
     pub strangers: Vec<Strangers>,
     pub kills: Kills,
     /// Where logs are kept.
@@ -93,11 +98,13 @@ impl Storm {
         proxy::serve(listener, operator, side, lookout.clone());
 
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("storm");
-        let platforms: Vec<String> = accounts.iter().map(|a| a.base_url.clone()).collect();
-        let users = |account: &Arc<Account>| Users::new(account.clone(), seed);
+        let platforms: Vec<String> = accounts.iter().map(|a| a.home.base_url.clone()).collect();
+        let each = || accounts.iter().map(Arc::clone);
         let mut storm = Self {
             seed,
-            users: accounts.iter().map(users).collect(),
+            users: each().map(|account| Users::new(account, seed)).collect(),
+            guests: each().map(|account| Guests::new(account, seed)).collect(),
+            outages: each().map(|account| Outages::new(account, seed)).collect(),
             strangers,
             kills: Kills::default(),
             dice: Dice::of(seed, "losses"),
@@ -118,29 +125,25 @@ impl Storm {
         self.process = Some(self.operator.start(&about));
     }
 
-    /// One row of kills, with users, strangers and losses all the while.
+    /// One row of kills, with users, guests, outages, strangers and losses all the while.
     pub(crate) async fn blow(&mut self, kills: &[Kill]) {
         for account in &self.accounts {
             account.sandbox.script(losses(&mut self.dice));
         }
         self.lookout.storms(true);
         let stop = CancellationToken::new();
-        let users: Vec<_> = self.users.drain(..).collect();
-        let users = users.into_iter().map(|u| tokio::spawn(u.act(stop.clone())));
-        let users: Vec<_> = users.collect();
-        let strangers: Vec<_> = self.strangers.drain(..).collect();
-        let strangers = strangers
-            .into_iter()
-            .map(|s| tokio::spawn(s.act(stop.clone())));
-        let strangers: Vec<_> = strangers.collect();
+        let users = begin(&mut self.users, |users| users.act(stop.clone()));
+        let guests = begin(&mut self.guests, |guests| guests.act(stop.clone()));
+        let outages = begin(&mut self.outages, |outages| outages.act(stop.clone()));
+        let strangers = begin(&mut self.strangers, |strangers| strangers.act(stop.clone()));
         for kill in kills {
             self.kill(kill).await;
         }
         stop.cancel();
-        let users = join_all(users).await.into_iter();
-        self.users = users.map(Result::unwrap).collect();
-        let strangers = join_all(strangers).await.into_iter();
-        self.strangers = strangers.map(Result::unwrap).collect();
+        self.users = end(users).await;
+        self.guests = end(guests).await;
+        self.outages = end(outages).await;
+        self.strangers = end(strangers).await;
         self.lookout.storms(false);
         for account in &self.accounts {
             account.sandbox.script(Vec::new());
@@ -168,9 +171,10 @@ impl Storm {
         self.start(&format!("after a kill {kill}"));
     }
 
-    /// All users delete what they have.
+    /// All users and guests delete what they have, as a whole.
     pub(crate) async fn end(&mut self) {
         join_all(self.users.iter_mut().map(Users::leave)).await;
+        join_all(self.guests.iter_mut().map(Guests::leave)).await;
     }
 
     /// Waits until all is at rest, or until nothing will change any more; the counts of all accounts.
@@ -178,8 +182,10 @@ impl Storm {
         let deadline = Instant::now() + REST;
         loop {
             let still = self.lookout.still_for();
-            let pairs = self.accounts.iter().zip(&self.users);
-            let counts = join_all(pairs.map(|(a, users)| Count::take(a, &users.living))).await;
+            let created = self.users.iter().zip(&self.guests);
+            let created: Vec<_> = created.map(|(u, g)| &u.living | &g.living).collect();
+            let pairs = self.accounts.iter().zip(&created);
+            let counts = join_all(pairs.map(|(a, created)| Count::take(a, created))).await;
             for (account, count) in self.accounts.iter().zip(&counts) {
                 account.delete_orphans(&count.orphans).await;
                 account.revoke_by_hand(&count.unclaimed);
@@ -200,6 +206,24 @@ impl Storm {
             sleep(Duration::from_millis(500)).await;
         }
     }
+}
+
+/// Has all of them act, each in a task of its own.
+fn begin<A, F>(actors: &mut Vec<A>, act: impl Fn(A) -> F) -> Vec<JoinHandle<A>>
+where
+    A: Send + 'static,
+    F: Future<Output = A> + Send + 'static,
+{
+    actors
+        .drain(..)
+        .map(|actor| tokio::spawn(act(actor)))
+        .collect()
+}
+
+/// Waits until all of them have ended.
+async fn end<A>(tasks: Vec<JoinHandle<A>>) -> Vec<A> {
+    let ended = join_all(tasks).await.into_iter();
+    ended.map(Result::unwrap).collect()
 }
 
 /// A client that repeats nothing.

@@ -33,7 +33,7 @@ impl Strangers {
     /// They hold some tokens from the beginning.
     pub(crate) fn new(account: Arc<Account>, seed: u64) -> Self {
         let mut strangers = Self {
-            dice: Dice::of(seed, &format!("strangers of {}", account.namespace)),
+            dice: Dice::of(seed, &format!("strangers of {}", account.home.namespace)),
             account,
             made: 0,
         };
@@ -48,7 +48,7 @@ impl Strangers {
         while !stop.is_cancelled() {
             let mine: Vec<TokenId> = self.account.strangers().iter().cloned().collect();
             match self.dice.between(0, 9) {
-                0..=3 if mine.len() < TOKENS && !self.account.exclusive => self.make(),
+                0..=3 if mine.len() < TOKENS && !self.account.home.exclusive => self.make(),
                 0..=4 if !mine.is_empty() => {
                     let id = self.dice.pick(&mine);
                     self.revoke(&id);
@@ -74,7 +74,7 @@ impl Strangers {
             vec![
                 names::OPERATOR.to_owned(),
                 "cluster=other".to_owned(),
-                format!("namespace={}", account.namespace),
+                format!("namespace={}", account.home.namespace),
                 format!("uid={other}"),
                 format!("attempt={other}"),
             ],

@@ -39,6 +39,14 @@ pub(crate) fn table(storm: &Storm, counts: &[Count], seed: u64, took: Duration) 
     let users = || storm.users.iter();
     table.row("PlatformTokens created", users().map(|u| u.created));
     table.row("PlatformTokens deleted", users().map(|u| u.deleted));
+    let guests = || storm.guests.iter();
+    table.row("namespaces deleted meanwhile", guests().map(|g| g.left));
+    table.row("PlatformTokens in them", guests().map(|g| g.created));
+    let outages = || storm.outages.iter().map(|o| (o.accounts, o.credentials));
+    table.row(
+        "account / its credentials deleted for a while",
+        outages().map(|(accounts, credentials)| format!("{accounts} / {credentials}")),
+    );
     table.row("Secrets deleted or edited", users().map(|u| u.touched));
     table.row(
         "strangers' tokens made",

@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use platform_token_operator::api::{
-    AccountKind, AccountRef, Dialect, PlatformToken, PlatformTokenSpec, TOKEN_PREFIX, names,
-};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use platform_token_operator::api::{Dialect, TOKEN_PREFIX, names};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Account;
 use crate::dice::Dice;
+use crate::home::Home;
 
 /// Between so many milliseconds after one act comes the next.
 const PACE: (u64, u64) = (50, 500);
@@ -38,7 +37,7 @@ pub(crate) struct Users {
 impl Users {
     pub(crate) fn new(account: Arc<Account>, seed: u64) -> Self {
         Self {
-            dice: Dice::of(seed, &format!("users of {}", account.namespace)),
+            dice: Dice::of(seed, &format!("users of {}", account.home.namespace)),
             account,
             living: BTreeSet::new(),
             former: Vec::new(),
@@ -73,40 +72,29 @@ impl Users {
         self
     }
 
-    /// Deletes all that there is.
+    /// Deletes the namespace with all that is in it.
     pub(crate) async fn leave(&mut self) {
-        for name in self.living.clone() {
-            self.delete(name).await;
-        }
+        self.account.home.delete().await;
+        self.deleted += self.living.len() as u64;
+        self.living.clear();
     }
 
     async fn create(&mut self) {
         let again = self.dice.percent(25).then(|| self.former.pop()).flatten();
         let name = again.unwrap_or_else(|| format!("token-{}", self.created));
-        let spec = PlatformTokenSpec {
-            account_ref: AccountRef {
-                kind: AccountKind::PlatformAccount,
-                name: "main".into(),
-            },
-            ..PlatformTokenSpec::default()
-        };
-        let token = PlatformToken::new(&name, spec);
-        let tokens = self.account.tokens();
-        match tokens.create(&PostParams::default(), &token).await {
-            Ok(_) => {
-                self.living.insert(name);
-                self.created += 1;
-            }
-            // The one before it is still going.
-            Err(kube::Error::Api(status)) if status.is_already_exists() => self.former.push(name),
-            Err(error) => panic!("creating {name}: {error}"),
+        let made = self.account.home.make_token(&name, Home::account());
+        if made.await.is_some() {
+            self.living.insert(name);
+            self.created += 1;
+        } else {
+            self.former.push(name);
         }
     }
 
     /// Deletes what was read: a plain deletion may remove an object together with a finalizer that is added at the same
     /// moment (kubernetes/kubernetes#77988), which no operator can prevent.
     async fn delete(&mut self, name: String) {
-        let tokens = self.account.tokens();
+        let tokens = self.account.home.tokens();
         loop {
             let token = tokens.get(&name).await.unwrap();
             let exactly = DeleteParams {
@@ -152,7 +140,7 @@ impl Users {
             5 => (no_owner, true),
             _ => (Value::Null, true),
         };
-        let secrets = self.account.secrets();
+        let secrets = self.account.home.secrets();
         let mut done = false;
         if !patch.is_null() {
             let patch: Patch<Value> = Patch::Merge(patch);
@@ -168,7 +156,7 @@ impl Users {
 
     /// Whether the status names the token.
     async fn is_told(&self, name: &str) -> bool {
-        let token = self.account.tokens().get_opt(name).await.unwrap();
+        let token = self.account.home.tokens().get_opt(name).await.unwrap();
         let status = token.and_then(|token| token.status);
         status.is_some_and(|status| status.token_id.is_some())
     }

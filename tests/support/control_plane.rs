@@ -18,6 +18,8 @@ pub(crate) struct ControlPlane {
     pub operator_kubeconfig: PathBuf,
     /// Where it keeps its state; gone when it ends. Logs of others are welcome.
     pub dir: PathBuf,
+    /// What the servers said when they were ready: their address, and how to trust it.
+    ready: Value,
     binary: PathBuf,
     process: Child,
 }
@@ -47,16 +49,19 @@ impl ControlPlane {
             kubeconfig: PathBuf::from(ready["kubeconfig"].as_str().unwrap()),
             operator_kubeconfig: dir.join("operator.kubeconfig"),
             dir,
+            ready,
             binary,
             process,
         };
         let manifests = manifests(&plane);
-        plane.install(&ready, manifests.to_str().unwrap());
+        plane.install(manifests.to_str().unwrap());
         plane
     }
 
-    /// Applies exactly what a user applies; there is no node, so the Deployment stays without Pods.
-    fn install(&self, ready: &Value, kustomization: &str) {
+    /// Applies exactly what a user applies; there is no node, so the Deployment stays without Pods. To be called anew
+    /// where it was deleted: the operator has another identity then.
+    pub(crate) fn install(&self, kustomization: &str) {
+        let ready = &self.ready;
         self.kubectl(&["apply", "--server-side", "-k", kustomization]);
         self.kubectl(&[
             "wait",
