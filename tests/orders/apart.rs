@@ -12,7 +12,7 @@ use super::{
     SOME, delete_namespace, delete_tokens, name, populate, until_namespace_is_gone,
     until_namespace_is_gone_within, until_nothing_is_left, until_objects_are_gone,
 };
-use crate::support::{World, eventually};
+use crate::support::{World, eventually, no_value};
 
 const KINDS: [&str; 3] = [
     "crd/platformtokens.platform.acedata.cloud",
@@ -30,14 +30,16 @@ enum Meanwhile {
     PlatformTokens,
     AccountAndCredentialsThenPlatformTokens,
     SecretsThenNamespace,
+    ValuesThenNamespace,
     FinalizersOfPlatformTokensThenNamespace,
 }
 
-const MEANWHILE: [Meanwhile; 5] = [
+const MEANWHILE: [Meanwhile; 6] = [
     Meanwhile::Namespace,
     Meanwhile::PlatformTokens,
     Meanwhile::AccountAndCredentialsThenPlatformTokens,
     Meanwhile::SecretsThenNamespace,
+    Meanwhile::ValuesThenNamespace,
     Meanwhile::FinalizersOfPlatformTokensThenNamespace,
 ];
 
@@ -54,6 +56,12 @@ impl Meanwhile {
             Self::SecretsThenNamespace => {
                 for n in 0..SOME {
                     world.delete::<Secret>(&name(n)).await;
+                }
+            }
+            // With the account gone as well, only another one of the same user can revoke.
+            Self::ValuesThenNamespace => {
+                for n in 0..SOME {
+                    world.patch::<Secret>(&name(n), no_value()).await;
                 }
             }
             Self::FinalizersOfPlatformTokensThenNamespace => {
@@ -113,7 +121,10 @@ async fn what_is_deleted_while_the_operator_is_down_is_finished_when_it_is_back(
         until_objects_are_gone(place).await;
     }
     for world in &install.worlds {
-        assert_eq!(world.live().len(), SOME, "those that nobody deleted");
+        eventually("those live that nobody deleted", || async {
+            (world.live().len() == SOME).then_some(())
+        })
+        .await;
         delete_tokens(world).await;
         until_nothing_is_left(world).await;
     }
@@ -134,13 +145,15 @@ async fn kinds_that_are_deleted_under_a_running_operator_take_their_tokens_along
 #[tokio::test]
 async fn an_uninstall_in_the_documented_order_leaves_nothing() {
     let mut install = Install::start().await;
-    let managed = ["-l", "platform.acedata.cloud/managed=true"];
     install
         .kubectl(&["delete", "platformtokens", "--all", "-A", "--timeout=60s"])
         .await;
     install.until_gone(&["platformtokens", "-A"]).await;
     install
-        .until_gone(&[&["secrets", "-A"][..], &managed].concat())
+        .until_gone(&["secrets", "-A", "-l", "platform.acedata.cloud/managed=true"])
+        .await;
+    install
+        .until_gone(&["secrets", "-A", "-l", "platform.acedata.cloud/ledger"])
         .await;
     install
         .kubectl(&["delete", "-k", "deploy", "--timeout=60s"])

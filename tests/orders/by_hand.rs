@@ -9,7 +9,7 @@ use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Shape,
 use serde_json::{Value, json};
 
 use super::{
-    SOME, delete_namespace, delete_tokens, in_both_dialects, name, until_namespace_is_gone_within,
+    SOME, delete_namespace, in_both_dialects, name, until_namespace_is_gone_within,
     until_objects_are_gone,
 };
 use crate::support::{World, eventually};
@@ -35,8 +35,8 @@ fn refuse_revocations(world: &World) {
 /// Someone loses patience with PlatformTokens that wait for a platform that is down.
 async fn lose_patience(world: &World) {
     refuse_revocations(world);
-    delete_tokens(world).await;
     for n in 0..SOME {
+        world.delete::<PlatformToken>(&name(n)).await;
         world.until_trouble(&name(n), "Unreachable").await;
         world.patch::<PlatformToken>(&name(n), no_finalizer()).await;
         world.until_gone::<PlatformToken>(&name(n)).await;

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Client, Config as KubeConfig};
 use platform_token_operator::api::{
-    ClusterPlatformAccount, Dialect, PlatformToken, TokenId, UserId,
+    ClusterPlatformAccount, Dialect, Entry, PlatformToken, TokenId, UserId, names,
 };
 use platform_token_operator::clock::Clock;
 use platform_token_operator::sandbox::{self, Config, Shared};
@@ -130,10 +130,22 @@ impl Account {
         [&self.home, &self.guests]
     }
 
-    /// Whether a namespace is one of its.
-    pub(crate) fn has(&self, namespace: &str) -> bool {
+    /// Whether a namespace, or a platform, is its.
+    pub(crate) fn has(&self, place: &str) -> bool {
         let mut homes = self.homes().into_iter();
-        homes.any(|home| home.namespace == namespace)
+        homes.any(|home| home.namespace == place || home.base_url == place)
+    }
+
+    /// What the ledger has about its platform.
+    pub(crate) async fn ledger(&self) -> Vec<Entry> {
+        let secrets: Api<Secret> = Api::namespaced(self.admin.clone(), names::OPERATOR);
+        let entries = ListParams::default().labels(names::LEDGER_LABEL);
+        let entries = secrets.list_metadata(&entries).await.unwrap().items;
+        let entries = entries.iter().map(|secret| Entry::parse(&secret.metadata));
+        let entries = entries.map(Result::unwrap);
+        entries
+            .filter(|entry| self.has(entry.account().0))
+            .collect()
     }
 
     /// Every PlatformToken that uses it, as a user of the cluster sees them.

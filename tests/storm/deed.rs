@@ -3,7 +3,8 @@
 use std::fmt;
 
 use http::{Method, Uri};
-use platform_token_operator::api::{Attempt, AttemptRef, TokenId, names};
+use k8s_openapi::api::core::v1::Secret;
+use platform_token_operator::api::{Attempt, AttemptRef, Entry, TokenId, names};
 use serde_json::Value;
 
 /// One request that changes something, and what it is about.
@@ -21,6 +22,8 @@ pub(crate) enum Deed {
     Release,
     /// A deleted PlatformToken is let go.
     Lift,
+    /// What a deletion owes is written down.
+    Record,
     /// The platform is to revoke a token.
     Delete(TokenId),
 }
@@ -34,17 +37,19 @@ pub(crate) enum Kind {
     Status,
     Release,
     Lift,
+    Record,
     Delete,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Open,
         Self::Post,
         Self::Store,
         Self::Status,
         Self::Release,
         Self::Lift,
+        Self::Record,
         Self::Delete,
     ];
 }
@@ -58,6 +63,7 @@ impl fmt::Display for Kind {
             Self::Status => "status",
             Self::Release => "release of a Secret",
             Self::Lift => "lift of the finalizer",
+            Self::Record => "record in the ledger",
             Self::Delete => "DELETE",
         })
     }
@@ -72,14 +78,18 @@ impl Deed {
             Self::Status => Kind::Status,
             Self::Release => Kind::Release,
             Self::Lift => Kind::Lift,
+            Self::Record => Kind::Record,
             Self::Delete(_) => Kind::Delete,
         }
     }
 
-    /// What a request to the API server is, and in which namespace.
+    /// What a request to the API server is, and where: in which namespace, or about which platform.
     pub(crate) fn of_kubernetes(method: &Method, uri: &Uri, body: &[u8]) -> Option<(String, Self)> {
         let path: Vec<&str> = uri.path().split('/').skip(1).collect();
         let (namespace, deed) = match path[..] {
+            ["api", "v1", "namespaces", names::OPERATOR, "secrets"] if method == Method::POST => {
+                return recorded(body).map(|platform| (platform, Self::Record));
+            }
             ["api", "v1", "namespaces", namespace, "secrets"] if method == Method::POST => {
                 (namespace, secret_created(uri, body)?)
             }
@@ -125,6 +135,13 @@ impl Deed {
     }
 }
 
+/// The platform that an entry of the ledger is about.
+fn recorded(body: &[u8]) -> Option<String> {
+    let secret: Secret = serde_json::from_slice(body).ok()?;
+    let entry = Entry::parse(&secret.metadata).ok()?;
+    Some(entry.account().0.to_owned())
+}
+
 /// A dry run changes nothing.
 fn secret_created(uri: &Uri, body: &[u8]) -> Option<Deed> {
     let is_dry = uri.query().is_some_and(|query| query.contains("dryRun"));
@@ -159,6 +176,7 @@ fn token_patched(body: &[u8]) -> Option<Deed> {
 
 #[cfg(test)]
 mod tests {
+    use platform_token_operator::api::{NamedToken, Owner};
     use serde_json::json;
 
     use super::*;
@@ -201,6 +219,21 @@ mod tests {
         ] {
             assert_eq!(kubernetes(method, uri, body), kind, "{method} {uri}");
         }
+    }
+
+    #[test]
+    fn an_entry_of_the_ledger_is_about_a_platform() {
+        let owner = Owner::parse("c/ns/a/u").unwrap();
+        let entry = Entry::Released(NamedToken {
+            owner,
+            token_id: TokenId::parse("x").unwrap(),
+            base_url: "http://x".into(),
+            user_id: None,
+        });
+        let body = json!(entry.secret(names::OPERATOR, None)).to_string();
+        let uri = format!("/api/v1/namespaces/{}/secrets", names::OPERATOR);
+        let deed = Deed::of_kubernetes(&Method::POST, &uri.parse().unwrap(), body.as_bytes());
+        assert_eq!(deed, Some(("http://x".into(), Deed::Record)));
     }
 
     #[test]

@@ -33,8 +33,8 @@ impl Outages {
 
     /// Acts until told to stop; what was taken away is there again then.
     pub(crate) async fn act(mut self, stop: CancellationToken) -> Self {
-        let home = self.account.clone();
-        let home = &home.home;
+        let account = self.account.clone();
+        let home = &account.home;
         while !stop.is_cancelled() {
             sleep(self.dice.millis(THERE.0, THERE.1)).await;
             let away = self.dice.millis(AWAY.0, AWAY.1);

@@ -123,9 +123,9 @@ impl Proxy {
                 (account, deed)
             }
             Side::Kubernetes(accounts) => {
-                let (namespace, deed) = Deed::of_kubernetes(&parts.method, &parts.uri, body)?;
+                let (place, deed) = Deed::of_kubernetes(&parts.method, &parts.uri, body)?;
                 let mut accounts = accounts.iter();
-                (accounts.find(|a| a.has(&namespace))?, deed)
+                (accounts.find(|account| account.has(&place))?, deed)
             }
         };
         Some(Sighting {
