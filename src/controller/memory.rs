@@ -1,7 +1,7 @@
 //! What outlives a run, for each PlatformToken.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -21,8 +21,22 @@ const WAIT_FOR_CACHE: Duration = Duration::from_mins(10);
 #[derive(Default)]
 pub(super) struct Memories {
     remembered: Mutex<HashMap<String, Remembered>>,
+    /// Those that a run is under way for.
+    under_way: Mutex<HashSet<String>>,
     /// When the last ones that need us no more went.
     gone: Mutex<HashMap<String, Duration>>,
+}
+
+/// A run for one PlatformToken, until it is dropped.
+pub(super) struct UnderWay<'a> {
+    memories: &'a Memories,
+    uid: String,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.memories.all_under_way().remove(&self.uid);
+    }
 }
 
 /// What is remembered of one PlatformToken.
@@ -113,6 +127,20 @@ impl Written {
 }
 
 impl Memories {
+    /// Notes that a run begins. Never two at once for the same PlatformToken.
+    pub(super) fn begin(&self, uid: &str) -> UnderWay<'_> {
+        self.all_under_way().insert(uid.to_owned());
+        UnderWay {
+            memories: self,
+            uid: uid.to_owned(),
+        }
+    }
+
+    /// Whether a run is under way.
+    pub(super) fn is_under_way(&self, uid: &str) -> bool {
+        self.all_under_way().contains(uid)
+    }
+
     /// Takes the memory out for a run. A run that never puts it back leaves us as a restart would.
     pub(super) fn take(&self, uid: &str) -> Remembered {
         self.lock().remove(uid).unwrap_or_default()
@@ -150,7 +178,13 @@ impl Memories {
             .is_some_and(|at| now.elapsed < *at + BELIEVE_CACHE_AFTER)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Remembered>> {
+    fn all_under_way(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Remembered>> {
         self.remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

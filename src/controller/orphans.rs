@@ -26,7 +26,8 @@ impl Operator {
     /// How often to ask for [`Operator::orphans`]. They are found in memory: no call is made where there are none.
     pub const LOOK_FOR_ORPHANS: Duration = Duration::from_secs(10);
 
-    /// Namespace and name of every Secret that hangs on our finalizer and whose PlatformToken is not in the cache.
+    /// Namespace and name of every Secret that hangs on our finalizer and whose PlatformToken is not in the cache. A run
+    /// that has just let its PlatformToken go is about to let the Secret go as well.
     #[must_use]
     pub fn orphans(&self) -> Vec<(String, String)> {
         if !self.context.accounts.are_known(&self.context.served) {
@@ -37,6 +38,7 @@ impl Operator {
             let token = ObjectRef::new(&owner.name).within(&owner.namespace);
             let token = self.context.tokens.get(&token);
             token.is_some_and(|token| token.uid().as_ref() == Some(&owner.uid))
+                || self.context.memory.is_under_way(&owner.uid)
         };
         let mut orphans: Vec<_> = self
             .context
@@ -156,4 +158,51 @@ impl Operator {
 /// What [`Tries`] calls a Secret.
 fn key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use kube::client::Body;
+    use kube::core::PartialObjectMeta;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::api::AttemptId;
+    use crate::clock::Clock;
+    use crate::controller::{BaseUrl, Platforms, Served, Settings};
+    use crate::telemetry::Telemetry;
+
+    #[tokio::test]
+    async fn a_secret_is_no_orphan_while_the_run_that_let_its_platformtoken_go_is_under_way() {
+        let settings = Settings {
+            platforms: Platforms::new(Vec::<BaseUrl>::new(), |_| unreachable!("nobody asks")),
+            concurrency: 1,
+            served: Served::Everywhere,
+            namespace: "ours".into(),
+            instance: "test".into(),
+            clock: Clock::system(),
+            fresh: Box::new(AttemptId::fresh),
+        };
+        let silent = tower::service_fn(|_: http::Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, Infallible>>()
+        });
+        let client = kube::Client::new(silent, "default");
+        let (operator, _caches, _wakes) =
+            Operator::new(client, "c".into(), settings, Arc::new(Telemetry::default()));
+        let secret: PartialObjectMeta<Secret> = serde_json::from_value(serde_json::json!({
+            "metadata": {
+                "namespace": "ns", "name": "secret", "resourceVersion": "1",
+                "deletionTimestamp": "2026-01-02T03:04:05Z", "finalizers": [names::FINALIZER],
+                "annotations": { names::OWNER: "c/ns/token/uid" },
+            }
+        }))
+        .unwrap();
+        let _ = operator.see_secret(None, &Event::Apply(secret));
+        let under_way = operator.context.memory.begin("uid");
+        assert_eq!(operator.orphans(), []);
+        drop(under_way);
+        assert_eq!(operator.orphans(), [("ns".into(), "secret".into())]);
+    }
 }

@@ -56,6 +56,7 @@ async fn run(token: &PlatformToken, slot: &Slot<'_>, context: &Context) -> Optio
     if context.memory.is_gone(&uid, now) {
         return None;
     }
+    let _under_way = context.memory.begin(&uid);
     let remembered = context.memory.take(&uid);
     let observed = observe(context, token, remembered.written, now);
     let wait = if observed.lags {

@@ -16,6 +16,9 @@ use crate::home::Home;
 /// Between so many milliseconds after one look comes the next.
 const PACE: (u64, u64) = (200, 1500);
 
+/// At so many of a hundred looks they leave, if they may.
+const LEAVE: u64 = 30;
+
 /// So many PlatformTokens they make.
 const TOKENS: (u64, u64) = (2, 6);
 
@@ -58,7 +61,9 @@ impl Guests {
         while !stop.is_cancelled() {
             match self.stay {
                 Stay::Away => self.arrive().await,
-                Stay::There if self.may_leave().await => self.leave().await,
+                Stay::There if self.dice.percent(LEAVE) && self.may_leave().await => {
+                    self.leave().await;
+                }
                 Stay::Leaving if self.account.guests.is_gone().await => self.stay = Stay::Away,
                 Stay::There | Stay::Leaving => {}
             }
