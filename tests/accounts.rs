@@ -4,7 +4,7 @@ use platform_token_operator::api::{Dialect, PlatformAccount, PlatformToken};
 use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Shape, Verb, When};
 use serde_json::json;
 
-use crate::support::{World, eventually, plane};
+use crate::support::{World, eventually, take_platform};
 
 fn answer_me(status: u16, body: Shape) -> Rule {
     let fault = Fault::Status {
@@ -75,7 +75,7 @@ async fn a_platform_that_refuses_or_fails_is_named_and_heals() {
 #[tokio::test]
 async fn a_platform_that_is_not_there_is_unreachable() {
     let world = World::bare(Config::default()).await;
-    let nobody = plane().take_platform();
+    let nobody = take_platform();
     let base_url = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
     world

@@ -29,6 +29,7 @@ mod kinds;
 mod leadership;
 mod ledger;
 mod orders;
+mod ownership;
 mod repair;
 mod scope;
 mod secrecy;

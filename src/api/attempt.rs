@@ -36,7 +36,9 @@ impl Owner {
         let [cluster, namespace, name, uid] = parts[..] else {
             return Err(malformed());
         };
-        if parts.iter().any(|part| part.is_empty()) {
+        // Whoever it names is looked for: no name leads elsewhere in the path of a request.
+        let names = names::is_namespace(namespace) && names::is_name(name);
+        if cluster.is_empty() || uid.is_empty() || !names {
             return Err(malformed());
         }
         Ok(Self {
@@ -324,7 +326,17 @@ mod tests {
     #[test]
     fn an_owner_has_four_parts() {
         assert_eq!(Owner::parse("a/b/c/d").unwrap().to_string(), "a/b/c/d");
-        for bad in ["", "a/b/c", "a/b//d", "a/b/c/d/e"] {
+        for bad in [
+            "",
+            "a/b/c",
+            "a/b//d",
+            "a/b/c/d/e",
+            "/b/c/d",
+            "a/b/c/",
+            "a/../c/d",
+            "a/b/c?x/d",
+            "a/B/c/d",
+        ] {
             assert!(Owner::parse(bad).is_err(), "{bad}");
         }
     }

@@ -17,6 +17,8 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const ATTEMPT: &str = "platform.acedata.cloud/attempt";
 /// On a Secret: whose it is, `CLUSTER/NAMESPACE/NAME/UID`.
 pub const OWNER: &str = "platform.acedata.cloud/owner";
+/// On a PlatformToken, by a user: the owner in another cluster whose Secret and token are to be its own from now on.
+pub const TAKE_OVER: &str = "platform.acedata.cloud/take-over";
 /// On a Secret: ids of other tokens of the same attempt, which are owed until they are revoked, separated by commas.
 pub const GIVEN_UP: &str = "platform.acedata.cloud/given-up";
 /// On a Secret: its own name, so that a copy under another name can be told from it.

@@ -38,6 +38,8 @@ pub enum Reason {
     Repaired,
     /// The Secret has another name now; the token is the same.
     Moved,
+    /// A Secret and its token, which another PlatformToken left, are this one's now.
+    TakenOver,
     /// The token was revoked upstream.
     Revoked,
     /// The token could not be revoked in time: the ledger has it, and it is revoked when that can be done.
@@ -80,6 +82,8 @@ pub enum Reason {
     AttemptUnreadable,
     /// The Secret exists and is not ours, or Kubernetes refuses to have it written.
     SecretNotWritable,
+    /// The Secret belongs to a PlatformToken of another cluster.
+    OwnershipConflict,
     /// The platform does not accept the token that it issued.
     VerificationFailed,
     /// The Secret lost the value and the platform does not show it.
@@ -104,6 +108,7 @@ impl Reason {
             Self::Replaced => "Replaced",
             Self::Repaired => "Repaired",
             Self::Moved => "Moved",
+            Self::TakenOver => "TakenOver",
             Self::Revoked => "Revoked",
             Self::RevocationOwed => "RevocationOwed",
             Self::Released => "Released",
@@ -125,6 +130,7 @@ impl Reason {
             Self::CreateOutcomeUnknown => "CreateOutcomeUnknown",
             Self::AttemptUnreadable => "AttemptUnreadable",
             Self::SecretNotWritable => "SecretNotWritable",
+            Self::OwnershipConflict => "OwnershipConflict",
             Self::VerificationFailed => "VerificationFailed",
             Self::ValueUnavailable => "ValueUnavailable",
             Self::Unclaimed => "Unclaimed",

@@ -106,6 +106,10 @@ pub struct SecretSpec {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PlatformTokenStatus {
+    /// The uid of the PlatformToken that this status speaks of. In a copy or a restored one it is another's, and the whole
+    /// status counts for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
     /// The generation of the spec that this status speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
@@ -143,6 +147,12 @@ pub struct PlatformTokenStatus {
 }
 
 impl PlatformTokenStatus {
+    /// Whether it speaks of the PlatformToken with this uid.
+    #[must_use]
+    pub fn is_of(&self, uid: &str) -> bool {
+        self.uid.as_deref().is_none_or(|said| said == uid)
+    }
+
     /// The token that the status records, if it records one whole.
     #[must_use]
     pub fn issued(&self) -> Option<Issued> {

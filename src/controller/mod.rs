@@ -10,6 +10,7 @@
 //! - `concerns`: which changes of PlatformTokens are worth a look.
 //! - `orphans`: Secrets of ours that are being deleted with no PlatformToken left to let them go. `ledger`: what was put off,
 //!   and how it is paid. `tries`: when to try again. `silences`: which platforms do not answer.
+//! - `owners`: whether the owner that a Secret names lives.
 //! - `wiring`: controllers, queues and shutdown. `watches`: of Secrets and namespaces. `leadership`: the lease, and that nothing runs without it.
 
 mod accounts;
@@ -24,6 +25,7 @@ mod namespaces;
 mod observe;
 mod operator;
 mod orphans;
+mod owners;
 mod platforms;
 mod report;
 mod secrets;

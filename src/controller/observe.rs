@@ -116,12 +116,17 @@ fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
             .unwrap_or_else(|| name.clone()),
         holds_secrets: true,
         admission: Admission::Unknown,
+        take_over: token.annotations().get(names::TAKE_OVER).cloned(),
         attempt: token
             .annotations()
             .get(names::ATTEMPT)
             .map(|text| Attempt::parse(text))
             .transpose(),
-        status: token.status.clone().unwrap_or_default(),
+        status: token
+            .status
+            .clone()
+            .filter(|status| status.is_of(token.metadata.uid.as_deref().unwrap_or_default()))
+            .unwrap_or_default(),
         owner: Owner {
             cluster: cluster.to_owned(),
             namespace: token.namespace().unwrap_or_default(),

@@ -2,7 +2,6 @@
 //! whose PlatformToken lost its finalizer, or one that was written too late. Each is finished: its token is revoked if
 //! it was this cluster's, then our finalizer is lifted. Without that a namespace would hang on it for ever.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -15,9 +14,11 @@ use super::execute::Executor;
 use super::kubernetes::{KubeError, call_opt};
 use super::memory::Written;
 use super::report::publish_if_new;
-use super::tokens::{Watched, settle};
-use crate::api::{Issued, Owner, PlatformToken, Reason, names};
-use crate::plan::{AccountFacts, SecretFacts, Snapshot, Trouble, Verdict, Version, read};
+use super::tokens::settle;
+use crate::api::{Issued, Owner, Reason, names};
+use crate::plan::{
+    AccountFacts, Former, Reader, SecretFacts, Snapshot, Trouble, Verdict, Version, read,
+};
 
 /// The wait of one that could not be finished doubles so often: to five minutes.
 const SLOWEST: u32 = 9;
@@ -101,24 +102,25 @@ impl Operator {
         let owner = owner
             .and_then(|text| Owner::parse(text).ok())
             .filter(|owner| owner.cluster == context.cluster && owner.namespace == namespace);
+        let foreign = |whose: &str| SecretFacts::Foreign {
+            trouble: Trouble::stalled(Reason::SecretNotWritable, format!("Secret {name} {whose}")),
+            dying: Some(Version::of(&secret.metadata)),
+        };
         let facts = match &owner {
+            Some(owner) if context.lives(owner).await? => return Ok(None),
             Some(owner) => {
-                let tokens: Api<PlatformToken> = Api::namespaced(context.client.clone(), namespace);
-                let token = call_opt(tokens.get_metadata(&owner.name)).await?;
-                // Anyone may write an owner: one that lives under another name is not gone.
-                let elsewhere = context.tokens.state();
-                let lives = |token: &&Arc<Watched>| token.uid().as_ref() == Some(&owner.uid);
-                if token.is_some_and(|token| token.uid().as_ref() == Some(&owner.uid))
-                    || elsewhere.iter().any(|token| lives(&token))
-                {
-                    return Ok(None);
-                }
-                read(&secret, owner, None)
+                // What it was is somebody else's by now.
+                let copy = |who| foreign(&format!("is a copy: {who} has its token"));
+                let reader = Reader {
+                    owner,
+                    known: None,
+                    take_over: None,
+                };
+                let read = || read(&secret, reader, &Former::Gone);
+                let successor = context.successor(&secret, owner, owner);
+                successor.map_or_else(read, copy)
             }
-            None => SecretFacts::Foreign {
-                whose: "names no PlatformToken of this cluster".into(),
-                dying: Some(Version::of(&secret.metadata)),
-            },
+            None => foreign("names no PlatformToken of this cluster"),
         };
         let owner = owner.unwrap_or_else(|| Owner {
             cluster: context.cluster.clone(),

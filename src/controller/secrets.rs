@@ -111,6 +111,15 @@ impl SecretIndex {
         ids.filter_map(|named| named.token.clone()).collect()
     }
 
+    /// The Secrets that name a token, each with the PlatformToken of its namespace that it names.
+    pub(super) fn naming(&self, token: &TokenId) -> Vec<(SecretName, Option<String>)> {
+        let watches = self.lock();
+        let all = watches.values().flat_map(|inner| &inner.named);
+        all.filter(|(_, named)| named.token.as_ref() == Some(token))
+            .map(|(secret, named)| (secret.clone(), named.owner.clone()))
+            .collect()
+    }
+
     /// The newest resourceVersion that the watch of a namespace has shown of any Secret.
     pub(super) fn newest(&self, namespace: &str) -> u64 {
         watch_of(&self.lock(), namespace).map_or(0, |inner| inner.newest)

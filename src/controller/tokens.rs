@@ -173,7 +173,8 @@ async fn tell(
     snapshot: &Snapshot,
     verdict: &Verdict,
 ) -> Result<Option<u64>, KubeError> {
-    let former = &snapshot.token.status;
+    // As it stands there, even if that is another's.
+    let former = &token.status.clone().unwrap_or_default();
     let written = match report(snapshot, verdict, context.clock.now()) {
         Some(status) => {
             let api: Api<PlatformToken> = api(context, token.metadata.namespace.as_deref());

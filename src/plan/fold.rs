@@ -334,6 +334,15 @@ impl Snapshot {
                     "Created platform token {id} in place of {former}{why}, and stored it in Secret {secret}"
                 )
             }
+            Reason::TakenOver => {
+                let from = match self.secrets.get(secret) {
+                    Some(SecretFacts::Left(left)) => left.from.to_string(),
+                    _ => "another".into(),
+                };
+                format!(
+                    "Took over platform token {id} and Secret {secret}, which PlatformToken {from} left"
+                )
+            }
             Reason::Moved => format!("Moved platform token {id} to Secret {secret}"),
             _ => format!(
                 "Wrote platform token {id} to Secret {secret} again, which had been deleted or edited"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::debts::{Debt, debts, leftovers, revoke, surplus};
 use super::keep::{keep, let_go, may_be_gone, release};
+use super::ownership::{inherit, inherit_stray};
 use super::report::{is_ready, whole_seconds};
 use super::upstream::CLOCK_SKEW;
 use super::{
@@ -49,8 +50,13 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if let Some(step) = let_go(s) {
         return Ok(Some(step));
     }
-    if let SecretFacts::Foreign { whose, .. } = s.wanted() {
-        return yield_to(s, whose, now);
+    match s.wanted() {
+        SecretFacts::Foreign { trouble, .. } => return yield_to(s, trouble, now),
+        SecretFacts::Left(left) => return inherit(s, left, now),
+        _ => {}
+    }
+    if let Some(step) = inherit_stray(s, now)? {
+        return Ok(Some(step));
     }
     match (s.open_attempt(), s.present()) {
         (Some(open), _) => finish(s, open, now),
@@ -100,26 +106,31 @@ pub(super) fn read_secrets(s: &Snapshot) -> Option<Step> {
     })
 }
 
-/// The wanted Secret is somebody else's. What an attempt made for it meanwhile is of no use to anyone, once no other
-/// process can be about to store it under a former name.
-fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
-    let trouble = |reaction, and: &str| {
-        let text = format!("Secret {} {whose}{and}", s.token.secret_name);
-        let reason = Reason::SecretNotWritable;
-        Halt::Trouble(Trouble {
-            reaction,
-            ..Trouble::stalled(reason, text)
-        })
+/// The wanted Secret is somebody else's.
+fn yield_to(s: &Snapshot, trouble: &Trouble, now: Moment) -> Plan {
+    match forgo(s, trouble, now)? {
+        Some(step) => Ok(Some(step)),
+        None => Err(trouble.clone().into()),
+    }
+}
+
+/// What an open attempt made for a Secret that is somebody else's is of no use to anyone, once no other process can be
+/// about to store it under a former name. `None`: nothing of it is left.
+pub(super) fn forgo(s: &Snapshot, trouble: &Trouble, now: Moment) -> Plan {
+    let Some(open) = s.open_attempt() else {
+        return Ok(None);
     };
-    let stalled = || trouble(Reaction::Stalled, "");
-    let open = s.open_attempt().ok_or_else(stalled)?;
     let waits = |reaction| {
-        let id = &open.attempt.at.id;
-        let and = format!(
-            "; what attempt {id} may have made is revoked, {} at the earliest",
+        let text = format!(
+            "{}; what attempt {} may have made is revoked, {} at the earliest",
+            trouble.message,
+            open.attempt.at.id,
             at_end(s, open)
         );
-        trouble(reaction, &and)
+        Halt::Trouble(Trouble {
+            reaction,
+            ..Trouble::stalled(trouble.reason, text)
+        })
     };
     if let Fate::Unknown { searched } = open.fate {
         match find_out(s, open, searched, now) {
@@ -131,8 +142,9 @@ fn yield_to(s: &Snapshot, whose: &str, now: Moment) -> Plan {
     }
     let made: Vec<TokenId> = open.debts().into_iter().map(|debt| debt.token_id).collect();
     let mut owed = debts(s).into_iter();
-    let debt = owed.find(|debt| made.contains(&debt.token_id));
-    let debt = debt.ok_or_else(stalled)?;
+    let Some(debt) = owed.find(|debt| made.contains(&debt.token_id)) else {
+        return Ok(None);
+    };
     let wait = ended(s, open).saturating_sub(now.elapsed);
     if open.attempt.dialect == Dialect::Current && !wait.is_zero() {
         return Err(waits(Reaction::Waiting(wait)));

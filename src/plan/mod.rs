@@ -8,6 +8,7 @@
 //! - `admission`: whether an account gives new tokens to a namespace.
 //! - `retire`: the rules of one that is being deleted: revoke, then let go. `debts`: what there is to revoke. `ledger`: what
 //!   is put off, and how it is paid.
+//! - `ownership`: whose a Secret is, and when one that was left is taken over.
 //! - `stock`: which tokens of an account are ours, and which may be and are named by nothing.
 //! - `upstream`: what the platform's lists tell of an attempt.
 //! - `snapshot`: what is known. `memory`: what a process remembers. `fold`: how the outcome of a step changes it.
@@ -22,6 +23,7 @@ mod issue;
 mod keep;
 mod ledger;
 mod memory;
+mod ownership;
 mod report;
 mod retire;
 mod secret;
@@ -40,6 +42,7 @@ pub use admission::{Admission, Labels};
 pub use debts::{Debt, Evidence};
 pub use ledger::takes_the_place;
 pub use memory::{Fate, Leftover, Memory, Missing, OpenAttempt};
+pub use ownership::{Former, LeftSecret, Reader, other_owner};
 pub use report::{report, report_invalid};
 pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
 pub use snapshot::{AccountFacts, Identity, Run, Snapshot, TokenFacts};

@@ -13,6 +13,7 @@ const MAX_MESSAGE: usize = 1024;
 #[must_use]
 pub fn report(s: &Snapshot, verdict: &Verdict, now: Moment) -> Option<PlatformTokenStatus> {
     let mut status = PlatformTokenStatus {
+        uid: Some(s.token.owner.uid.clone()),
         observed_generation: s.token.generation,
         ..s.token.status.clone()
     };
@@ -36,7 +37,9 @@ pub fn report(s: &Snapshot, verdict: &Verdict, now: Moment) -> Option<PlatformTo
             let current = s.is_whole(own) && status.secret_name.as_ref() == Some(wanted);
             status.secret_resource_version = current.then(|| own.version.resource_version.clone());
         }
-        SecretFacts::Absent | SecretFacts::Foreign { .. } => status.secret_resource_version = None,
+        SecretFacts::Absent | SecretFacts::Foreign { .. } | SecretFacts::Left(_) => {
+            status.secret_resource_version = None;
+        }
         SecretFacts::Unread { .. } => {}
     }
     let now_is = match verdict {

@@ -6,10 +6,12 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{Issued, Owner, TokenHash, TokenId, TokenValue, names};
+use super::ownership::of_another;
+use super::{Former, LeftSecret, Reader, Trouble};
+use crate::api::{Issued, Owner, Reason, TokenHash, TokenId, TokenValue, names};
 
 /// What to do about a Secret that is not ours.
-const RENAME: &str = "set spec.secret.name to a name that is free";
+pub(super) const RENAME: &str = "set spec.secret.name to a name that is free";
 
 /// What is known of one Secret in the namespace of a PlatformToken.
 #[derive(Debug, Clone)]
@@ -23,11 +25,13 @@ pub enum SecretFacts {
     Absent,
     /// It is not this PlatformToken's: never written, never deleted.
     Foreign {
-        /// Whose it seems to be and what to do, as the end of a sentence.
-        whose: String,
+        /// Whose it seems to be, and what to do.
+        trouble: Trouble,
         /// Nobody's: it is being deleted, and only our finalizer keeps it.
         dying: Option<Version>,
     },
+    /// Its owner is gone: it is this PlatformToken's to take over.
+    Left(Box<LeftSecret>),
     /// It is this PlatformToken's.
     Own(Box<OwnSecret>),
 }
@@ -149,12 +153,46 @@ fn keys(text: &str) -> BTreeMap<String, ByteString> {
     ])
 }
 
-/// Reads a Secret for its owner. It is the owner's if it says so; where it says nothing any more, if it holds the very
-/// value that the status knows (`known`).
+/// Reads a Secret for a PlatformToken. It is the PlatformToken's if it says so; where it says nothing any more, if it holds
+/// the very value that the status knows. Of one that names another owner, `former` says what has become of him.
 #[must_use]
-pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> SecretFacts {
+pub fn read(secret: &Secret, reader: Reader<'_>, former: &Former) -> SecretFacts {
     let nothing = BTreeMap::new();
     let annotations = secret.metadata.annotations.as_ref().unwrap_or(&nothing);
+    let name = secret.metadata.name.as_deref().unwrap_or_default();
+    let nobodys = |whose: &str| SecretFacts::Foreign {
+        trouble: Trouble::stalled(
+            Reason::SecretNotWritable,
+            format!("Secret {name} {whose}; delete it, or {RENAME}"),
+        ),
+        dying: dying(secret),
+    };
+    if let Some(original) = annotations.get(names::SECRET)
+        && original != name
+    {
+        return nobodys(&format!("is a copy of Secret {original}"));
+    }
+    let own = read_own(secret, annotations, reader);
+    match annotations.get(names::OWNER).map(|text| Owner::parse(text)) {
+        Some(Ok(said)) if said == *reader.owner => {}
+        Some(Ok(said)) => return of_another(name, own, said, reader, former),
+        Some(Err(_)) => return nobodys("bears an owner annotation that does not read"),
+        None => {
+            let hash = own.value.as_ref().map(TokenValue::hash);
+            if hash.is_none() || hash.as_ref() != reader.known {
+                return nobodys("was not made by this operator");
+            }
+        }
+    }
+    SecretFacts::Own(Box::new(own))
+}
+
+/// What a Secret says and holds, whosever it is.
+fn read_own(
+    secret: &Secret,
+    annotations: &BTreeMap<String, String>,
+    reader: Reader<'_>,
+) -> OwnSecret {
     let issued = Issued::from_annotations(annotations);
     let given_up: BTreeSet<TokenId> = annotations
         .get(names::GIVEN_UP)
@@ -163,64 +201,19 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
         .filter_map(|id| TokenId::parse(id).ok())
         .collect();
     let recorded = issued.as_ref().map(|issued| &issued.hash);
-    let value = [recorded, known]
+    let value = [recorded, reader.known]
         .into_iter()
         .flatten()
         .find_map(|hash| value_of(secret, hash));
     let name = secret.metadata.name.as_deref().unwrap_or_default();
-    if let Some(original) = annotations.get(names::SECRET)
-        && original != name
-    {
-        let whose = format!("is a copy of Secret {original}; delete it, or {RENAME}");
-        return SecretFacts::Foreign {
-            whose,
-            dying: dying(secret),
-        };
-    }
-    match annotations.get(names::OWNER).map(|text| Owner::parse(text)) {
-        Some(Ok(said)) if said == *owner => {}
-        Some(Ok(said)) => {
-            let Owner {
-                namespace,
-                name,
-                uid,
-                ..
-            } = said;
-            let whose =
-                format!("belongs to PlatformToken {namespace}/{name} (uid {uid}); {RENAME}");
-            // Its owner may want it back.
-            return SecretFacts::Foreign { whose, dying: None };
-        }
-        Some(Err(_)) => {
-            let whose =
-                format!("bears an owner annotation that does not read; delete it, or {RENAME}");
-            return SecretFacts::Foreign {
-                whose,
-                dying: dying(secret),
-            };
-        }
-        None if value
-            .as_ref()
-            .is_some_and(|value| Some(&value.hash()) == known) => {}
-        None => {
-            let whose = format!("was not made by this operator; delete it, or {RENAME}");
-            return SecretFacts::Foreign {
-                whose,
-                dying: dying(secret),
-            };
-        }
-    }
     let whole = match (&issued, &value) {
         (Some(issued), Some(value)) => {
-            value.hash() == issued.hash
-                && includes(
-                    secret,
-                    &render(owner, name, issued, &given_up, value, false),
-                )
+            let wanted = render(reader.owner, name, issued, &given_up, value, false);
+            value.hash() == issued.hash && includes(secret, &wanted)
         }
         _ => false,
     };
-    SecretFacts::Own(Box::new(OwnSecret {
+    OwnSecret {
         version: Version::of(&secret.metadata),
         deleting: secret.metadata.deletion_timestamp.is_some(),
         held: is_held(secret),
@@ -228,7 +221,7 @@ pub fn read(secret: &Secret, owner: &Owner, known: Option<&TokenHash>) -> Secret
         given_up,
         value,
         whole,
-    }))
+    }
 }
 
 /// The value with this hash, if it stands under either of the keys that we write: a user may have edited one.

@@ -59,6 +59,8 @@ pub struct TokenFacts {
     pub holds_secrets: bool,
     /// Whether it may have a new token of its account.
     pub admission: Admission,
+    /// The owner in another cluster whose Secret it is told to take over.
+    pub take_over: Option<String>,
     /// The attempt annotation.
     pub attempt: Result<Option<Attempt>, MalformedRecord>,
     /// The status as it stands.

@@ -398,6 +398,11 @@ fn each_of_facts(name: usize, facts: &mut Facts, see: &mut impl FnMut(Name, &mut
             see(Name::SecretVersion(name), version);
         }
         Facts::Unread(None) | Facts::Absent | Facts::Foreign(None) => {}
+        Facts::Left(version, issued, given_up) => {
+            see(Name::SecretVersion(name), version);
+            each_of_issued(issued, see);
+            each_of_tokens(given_up, see);
+        }
         Facts::Own(own) => {
             see(Name::SecretVersion(name), &mut own.version);
             if let Some(issued) = &mut own.issued {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use platform_token_operator::api::{Attempt, PlatformTokenStatus, Reason, names};
 use platform_token_operator::plan::{
-    self, OpenAttempt, OwnSecret, SecretFacts, Snapshot, TokenFacts, Version,
+    self, LeftSecret, OpenAttempt, OwnSecret, SecretFacts, Snapshot, TokenFacts, Version,
 };
 
 use crate::mind::{
@@ -36,6 +36,7 @@ impl Rules {
             secret_name: _,
             holds_secrets: _,
             admission: _,
+            take_over: _,
             attempt,
             status,
         } = token;
@@ -225,7 +226,22 @@ pub(crate) fn secret_back(facts: &SecretFacts) -> Facts {
             Facts::Unread(resource_version.as_deref().map(names_of::number))
         }
         SecretFacts::Absent => Facts::Absent,
-        SecretFacts::Foreign { whose: _, dying } => {
+        SecretFacts::Left(left) => {
+            let LeftSecret {
+                version,
+                from: _,
+                issued,
+                given_up,
+                value: _,
+            } = &**left;
+            Facts::Left(
+                names_of::number(&version.resource_version),
+                names_of::issued(issued),
+                names_of::tokens(given_up),
+            )
+        }
+        // What is told of it is told again when it is read again.
+        SecretFacts::Foreign { trouble: _, dying } => {
             let version = |dying: &Version| names_of::number(&dying.resource_version);
             Facts::Foreign(dying.as_ref().map(version))
         }

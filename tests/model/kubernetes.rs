@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use platform_token_operator::api::Reason;
-use platform_token_operator::plan::{read, render};
+use platform_token_operator::plan::{Former, Reader, read, render};
 
 use crate::from_types::secret_back;
 use crate::guards::Guard;
@@ -72,7 +72,16 @@ impl Scene<'_> {
             written.metadata.deletion_timestamp = Some(Time(names.past));
         }
         let known = known.map(|token| names.hash(token));
-        secret_back(&read(&written, &names.owners[i], known))
+        let reader = Reader {
+            owner: &names.owners[i],
+            known,
+            take_over: None,
+        };
+        let former = match &self.state.tokens[usize::from(secret.owner)] {
+            Some(_) => Former::Lives,
+            None => Former::Gone,
+        };
+        secret_back(&read(&written, reader, &former))
     }
 
     pub(crate) fn preflight(&mut self, name: usize) -> Answer {

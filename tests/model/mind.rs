@@ -130,6 +130,8 @@ pub(crate) enum Facts {
     Absent,
     /// Its resourceVersion if only our finalizer keeps it.
     Foreign(Option<u8>),
+    /// Its resourceVersion, and what it holds.
+    Left(u8, Issued, Vec<u8>),
     Own(Own),
 }
 

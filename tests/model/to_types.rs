@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use platform_token_operator::api::{PlatformTokenStatus, Reason, TokenHash, TokenId, names};
 use platform_token_operator::plan::{
-    self, AccountFacts, Admission, Identity, OpenAttempt, Outcome, OwnSecret, SecretFacts,
-    Snapshot, TokenFacts, Version,
+    self, AccountFacts, Admission, Identity, LeftSecret, OpenAttempt, Outcome, OwnSecret,
+    SecretFacts, Snapshot, TokenFacts, Version,
 };
 
 use crate::guards::Guard;
@@ -34,6 +34,7 @@ impl Rules {
             secret_name: self.secret_names[i].to_string(),
             holds_secrets: true,
             admission: Admission::Granted,
+            take_over: None,
             attempt: Ok(token
                 .attempt
                 .as_ref()
@@ -180,9 +181,16 @@ impl Rules {
             },
             Facts::Absent => SecretFacts::Absent,
             Facts::Foreign(dying) => SecretFacts::Foreign {
-                whose: "is another's".into(),
+                trouble: plan::Trouble::stalled(Reason::SecretNotWritable, "is another's"),
                 dying: dying.map(version),
             },
+            Facts::Left(written, issued, given_up) => SecretFacts::Left(Box::new(LeftSecret {
+                version: version(*written),
+                from: self.names.owners[0].clone(),
+                issued: self.names.issued(*issued),
+                given_up: self.ids(given_up).collect(),
+                value: self.names.value(issued.token).clone(),
+            })),
             Facts::Own(own) => SecretFacts::Own(Box::new(OwnSecret {
                 version: version(own.version),
                 deleting: own.deleting,
@@ -212,6 +220,7 @@ impl Rules {
             }
         });
         PlatformTokenStatus {
+            uid: None,
             observed_generation: status.told.map(|_| 1),
             attempt: issued.as_ref().map(|issued| issued.attempt.clone()),
             token_id: issued.as_ref().map(|issued| issued.token_id.clone()),

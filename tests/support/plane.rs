@@ -13,6 +13,21 @@ use super::serving::overlay;
 /// How many tests can have a platform of their own.
 const PLATFORMS: usize = 320;
 
+/// The ports of platforms that no test has taken yet. The operators of all planes may speak to all of them.
+static PLATFORMS_LEFT: LazyLock<Mutex<Vec<TcpListener>>> = LazyLock::new(|| {
+    let ports = (0..PLATFORMS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    Mutex::new(ports.collect())
+});
+
+/// Every platform that there ever is.
+static ALLOWED: LazyLock<String> = LazyLock::new(|| {
+    let platforms = PLATFORMS_LEFT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let allowed: Vec<String> = platforms.iter().map(base_url).collect();
+    allowed.join(",")
+});
+
 /// The control plane of this process.
 pub(crate) fn plane() -> &'static Plane {
     static PLANE: LazyLock<Plane> = LazyLock::new(Plane::start);
@@ -20,7 +35,7 @@ pub(crate) fn plane() -> &'static Plane {
 }
 
 /// How many tests can have a namespace that is served under Roles.
-const NAMESPACES: usize = 8;
+const NAMESPACES: usize = 12;
 
 /// Another control plane, whose operator serves some namespaces alone.
 pub(crate) fn scoped_plane() -> &'static Plane {
@@ -33,12 +48,21 @@ pub(crate) fn operator_log() -> String {
     std::fs::read_to_string(plane().dir.join("operator.log")).unwrap()
 }
 
+/// A port that the operators may speak to; nobody else has it.
+pub(crate) fn take_platform() -> TcpListener {
+    LazyLock::force(&ALLOWED);
+    let mut platforms = PLATFORMS_LEFT
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let taken = platforms.pop();
+    taken.expect("raise PLATFORMS: there are more tests than ports")
+}
+
 /// A control plane, and the operator running against it.
 pub(crate) struct Plane {
     /// Where the operator serves its metrics.
     pub metrics: String,
     kubernetes: ControlPlane,
-    platforms: Mutex<Vec<TcpListener>>,
     /// Where the operator serves some namespaces alone, those that no test has taken yet.
     namespaces: Mutex<Vec<String>>,
     /// Holds the other end of the pipe that keeps the operator alive.
@@ -64,10 +88,6 @@ impl Plane {
         let served =
             control_plane.kubectl(&["get", deployment, "-n=platform-token-operator", &path]);
         let served = (!served.is_empty()).then_some((variable, served));
-        let platforms: Vec<_> = (0..PLATFORMS)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-            .collect();
-        let allowed: Vec<_> = platforms.iter().map(base_url).collect();
         let log = control_plane.dir.join("operator.log");
         let operator = Command::new(env!("CARGO_BIN_EXE_platform-token-operator"))
             .args([
@@ -77,7 +97,7 @@ impl Plane {
                 "--until-stdin-closes",
             ])
             .args(["--log=debug,hyper_util=info,kube=info,tower=info"])
-            .env("PLATFORM_TOKEN_OPERATOR_ALLOW_BASE_URL", allowed.join(","))
+            .env("PLATFORM_TOKEN_OPERATOR_ALLOW_BASE_URL", &*ALLOWED)
             .env("KUBECONFIG", &control_plane.operator_kubeconfig)
             .envs(served)
             .stdin(Stdio::piped())
@@ -87,20 +107,9 @@ impl Plane {
         Self {
             metrics: wait_for_metrics(&log),
             kubernetes: control_plane,
-            platforms: Mutex::new(platforms),
             namespaces: Mutex::new(namespaces),
             _operator: operator,
         }
-    }
-
-    /// A port that the operator may speak to; nobody else has it.
-    pub(crate) fn take_platform(&self) -> TcpListener {
-        let taken = self
-            .platforms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        taken.expect("raise PLATFORMS: there are more tests than ports")
     }
 
     /// A namespace that the operator was told to serve; nobody else has it.

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::control_plane::ControlPlane;
-use super::plane::{Plane, base_url, plane};
+use super::plane::{Plane, base_url, plane, take_platform};
 
 /// How long anything may take to become true before a test fails.
 const DEADLINE: Duration = Duration::from_secs(100);
@@ -76,7 +76,7 @@ impl World {
     /// The same on another plane.
     pub(crate) async fn on(plane: &'static Plane, config: Config, behind: Duration) -> Self {
         let namespace = plane.take_namespace();
-        Self::of(plane, namespace, plane.take_platform(), config, behind).await
+        Self::of(plane, namespace, take_platform(), config, behind).await
     }
 
     /// The same on a control plane without an operator, with the platform behind this port.
@@ -118,13 +118,7 @@ impl World {
             std::future::pending::<()>(),
         ));
 
-        let kubeconfig = Kubeconfig::read_from(&plane.kubeconfig).unwrap();
-        let config =
-            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .unwrap();
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::try_from(config).unwrap();
+        let client = client(plane).await;
         let namespace = match namespace {
             Some(namespace) => namespace,
             None => create_namespace(&client).await,
@@ -148,6 +142,21 @@ impl World {
             plane: self.plane,
             client: self.client.clone(),
             namespace,
+            platform: self.platform.clone(),
+            base_url: self.base_url.clone(),
+            user: self.user.clone(),
+            before: self.before,
+        }
+    }
+
+    /// A namespace of this name on another plane, which uses the same platform.
+    pub(crate) async fn elsewhere(&self, plane: &'static Plane) -> Self {
+        let client = client(plane).await;
+        create_namespace_called(&client, &self.namespace).await;
+        Self {
+            plane,
+            client,
+            namespace: self.namespace.clone(),
             platform: self.platform.clone(),
             base_url: self.base_url.clone(),
             user: self.user.clone(),
@@ -417,15 +426,28 @@ impl World {
     }
 }
 
+/// A client of the admin.
+async fn client(plane: &ControlPlane) -> Client {
+    let kubeconfig = Kubeconfig::read_from(&plane.kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    Client::try_from(config.await.unwrap()).unwrap()
+}
+
 pub(super) async fn create_namespace(client: &Client) -> String {
     let name = fresh_name("test");
+    create_namespace_called(client, &name).await;
+    name
+}
+
+async fn create_namespace_called(client: &Client, name: &str) {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let object = serde_json::from_value(json!({ "metadata": { "name": name } })).unwrap();
     namespaces
         .create(&PostParams::default(), &object)
         .await
         .unwrap();
-    name
 }
 
 /// The value under a key of a Secret.

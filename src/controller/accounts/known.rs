@@ -37,6 +37,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// no more proofs than this.
 const BELIEVE_PROOF: Duration = Duration::from_secs(10);
 
+/// How long a list is believed though a token does not know itself.
+const BELIEVE_LIST: Duration = Duration::from_secs(30);
+
 /// Every account of the cluster, as it was last proven.
 pub(in crate::controller) struct Accounts {
     known: Mutex<HashMap<AccountKey, Known>>,
@@ -187,6 +190,21 @@ impl Accounts {
     pub(in crate::controller) fn doubt_silence(&self, key: &AccountKey, now: Moment) {
         let proven = self.lock().get(key).map(|known| known.at);
         if proven.is_none_or(|at| now.elapsed >= at + BELIEVE_PROOF) {
+            self.doubt(key);
+        }
+    }
+
+    /// The platform does not know a token's own value: only a complete list tells whether it is gone, so stock is taken now,
+    /// unless that was done a moment ago. Not on an exclusive account, where what two stocks find is revoked.
+    pub(in crate::controller) fn doubt_token(&self, key: &AccountKey, now: Moment) {
+        let mut known = self.lock();
+        let Some(known) = known.get_mut(key) else {
+            return;
+        };
+        let session = known.proven.session.as_ref();
+        let exclusive = session.is_ok_and(|session| session.identity.exclusive.is_some());
+        if !exclusive && known.inventory.is_older(BELIEVE_LIST, now) {
+            known.inventory.hasten();
             self.doubt(key);
         }
     }

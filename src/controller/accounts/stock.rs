@@ -22,8 +22,8 @@ use crate::controller::report::publish;
 use crate::controller::secrets::token_of;
 use crate::controller::trouble::of_kubernetes;
 use crate::plan::{
-    Claims, Leftover, Listing, Missing, Note, Shown, Stock, Stocktaking, Trouble, Unclaimed,
-    baseline, take_stock,
+    Claims, Leftover, Listing, Missing, Moment, Note, Shown, Stock, Stocktaking, Trouble,
+    Unclaimed, baseline, take_stock,
 };
 use crate::platform::{Error, Row};
 
@@ -45,6 +45,16 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
+    /// Whether the last stock was taken so long ago or longer.
+    pub(super) fn is_older(&self, age: Duration, now: Moment) -> bool {
+        self.taken.is_none_or(|taken| now.elapsed >= taken + age)
+    }
+
+    /// The next stock is due now.
+    pub(super) fn hasten(&mut self) {
+        self.taken = None;
+    }
+
     /// The status that tells of the last stock could not be written: it counts for nothing.
     pub(super) fn forget(&mut self) {
         self.taken = None;

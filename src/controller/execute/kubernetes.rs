@@ -14,10 +14,13 @@ use crate::plan::{Outcome, SecretFacts, Snapshot, Trouble, Version, read, render
 
 impl Executor<'_> {
     pub(super) async fn read_secret(&self, s: &Snapshot, name: &str) -> Outcome {
-        let known = s.token.status.token_hash.as_ref();
         match call_opt(self.secrets(s).get(name)).await {
             Ok(None) => Outcome::Secret(SecretFacts::Absent),
-            Ok(Some(secret)) => Outcome::Secret(read(&secret, &s.token.owner, known)),
+            Ok(Some(secret)) => match self.context.former(&secret, &s.token.owner).await {
+                Ok(Some(former)) => Outcome::Secret(read(&secret, s.token.reader(), &former)),
+                Ok(None) => Outcome::Stale,
+                Err(error) => Outcome::Failed(of_kubernetes(&error)),
+            },
             // A Role that gave access to it may go before it with the namespace. It goes with that, too.
             Err(KubeError::Refused(_))
                 if !s.token.holds_secrets

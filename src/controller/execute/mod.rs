@@ -98,7 +98,7 @@ impl Executor<'_> {
                 );
                 self.store(s, name, secret, over.as_ref()).await
             }
-            Step::Verify { issued, value } => self.verify(issued, value).await,
+            Step::Verify { issued, value } => self.verify(s, issued, value).await,
             Step::Release { name, version } => self.release(s, name, version).await,
             Step::Remove { name, version } => self.remove(s, name, version).await,
             Step::Revoke {

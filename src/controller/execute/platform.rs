@@ -107,7 +107,12 @@ impl Executor<'_> {
         }
     }
 
-    pub(super) async fn verify(&self, issued: &Issued, value: &TokenValue) -> Outcome {
+    pub(super) async fn verify(
+        &self,
+        s: &Snapshot,
+        issued: &Issued,
+        value: &TokenValue,
+    ) -> Outcome {
         let doing = format!("proving token {}", issued.token_id);
         let Some(client) = self.with_own_value(&issued.base_url, value) else {
             return Outcome::Failed(self.not_allowed(&issued.base_url));
@@ -127,6 +132,12 @@ impl Executor<'_> {
                 );
                 let trouble = Trouble::transient(Reason::VerificationFailed, text);
                 if matches!(error, Error::Unauthorized(_)) {
+                    // A list is compared with what statuses name.
+                    let told = s.token.status.token_id.as_ref() == Some(&issued.token_id);
+                    if let Some(session) = self.session.as_ref().filter(|_| told) {
+                        let now = self.context.clock.now();
+                        self.context.accounts.doubt_token(&session.key, now);
+                    }
                     Outcome::ValueUnknown(trouble)
                 } else {
                     Outcome::Failed(trouble)

@@ -33,7 +33,7 @@ fn a_new_token_takes_one_dry_run_one_post_and_two_writes_before_its_status() {
 fn what_stands_in_the_way_of_a_new_token_stops_it_before_the_post() {
     let broken = Trouble::stalled(Reason::Unauthorized, "x");
     let foreign = || SecretFacts::Foreign {
-        whose: "is another's".into(),
+        trouble: Trouble::stalled(Reason::SecretNotWritable, "is another's"),
         dying: None,
     };
     for (given, expected) in [
@@ -164,7 +164,7 @@ fn what_was_minted_for_a_secret_that_turns_out_to_be_anothers_is_revoked() {
     let theirs = |step: &Step| match step {
         Step::Store { .. } => Outcome::Exists,
         Step::ReadSecret { .. } => Outcome::Secret(SecretFacts::Foreign {
-            whose: "is another's".into(),
+            trouble: Trouble::stalled(Reason::SecretNotWritable, "is another's"),
             dying: None,
         }),
         step => fair_outcome(step),
@@ -221,7 +221,7 @@ fn of_a_secret_that_is_anothers_the_user_is_told_while_the_attempt_is_waited_for
         open(attempt(1), Fate::Minted(minted("a"))),
     ] {
         let theirs = SecretFacts::Foreign {
-            whose: "is another's".into(),
+            trouble: Trouble::stalled(Reason::SecretNotWritable, "is another's"),
             dying: None,
         };
         let given = Given {

@@ -245,7 +245,7 @@ fn a_secret_that_goes_before_the_status_names_its_token_is_written_again_with_th
 #[test]
 fn a_secret_that_is_nobodys_is_let_go_when_it_is_deleted() {
     let nobodys = || SecretFacts::Foreign {
-        whose: "was not made by this operator".into(),
+        trouble: Trouble::stalled(Reason::SecretNotWritable, "was not made by this operator"),
         dying: Some(version("7")),
     };
     assert_eq!(

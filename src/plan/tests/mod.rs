@@ -9,6 +9,7 @@ mod ledger;
 mod listed;
 mod loose;
 mod memory;
+mod ownership;
 mod report;
 mod rest;
 mod retire;
@@ -227,6 +228,7 @@ impl Given {
             secret_name: "token".into(),
             holds_secrets: !self.loose,
             admission: self.admission,
+            take_over: None,
             attempt: Ok(self.attempt),
             status: self.status,
         };

@@ -33,9 +33,16 @@ fn any_secret() -> impl Strategy<Value = SecretFacts> {
             resource_version: Some("7".into())
         }),
         Just(SecretFacts::Foreign {
-            whose: "is another's".into(),
+            trouble: Trouble::stalled(Reason::SecretNotWritable, "is another's"),
             dying: None
         }),
+        (1..4_u32).prop_map(|number| SecretFacts::Left(Box::new(LeftSecret {
+            version: version("7"),
+            from: owner("gone"),
+            issued: issued(number, &format!("t{number}")),
+            given_up: BTreeSet::new(),
+            value: value(&format!("t{number}")),
+        }))),
         own,
     ]
 }
@@ -94,7 +101,7 @@ fn outcome(step: &Step, die: u8) -> Outcome {
     match (step, die % 4) {
         (Step::ReadSecret { .. }, 0) => Outcome::Secret(own_facts(own(1, "t1"))),
         (Step::ReadSecret { .. }, 1) => Outcome::Secret(SecretFacts::Foreign {
-            whose: "x".into(),
+            trouble: Trouble::stalled(Reason::SecretNotWritable, "x"),
             dying: None,
         }),
         (Step::Preflight { .. }, 0) => Outcome::Exists,

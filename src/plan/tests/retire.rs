@@ -24,7 +24,7 @@ fn a_deleted_token_is_revoked_then_it_goes_and_its_secret_follows() {
         "what we never held goes at once"
     );
     let foreign = SecretFacts::Foreign {
-        whose: "is another's".into(),
+        trouble: Trouble::stalled(Reason::SecretNotWritable, "is another's"),
         dying: None,
     };
     assert_eq!(

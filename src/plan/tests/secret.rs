@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 
 /// The Secret `token` as we write it, with a uid and a resourceVersion as the API server gives them.
-fn written(given_up: &[&str]) -> Secret {
+pub(super) fn written(given_up: &[&str]) -> Secret {
     let mut secret = render(
         &owner("token"),
         "token",
@@ -22,13 +22,13 @@ fn written(given_up: &[&str]) -> Secret {
 }
 
 /// That Secret after someone has edited it.
-fn edited(edit: impl FnOnce(&mut Secret)) -> Secret {
+pub(super) fn edited(edit: impl FnOnce(&mut Secret)) -> Secret {
     let mut secret = written(&[]);
     edit(&mut secret);
     secret
 }
 
-fn annotate(secret: &mut Secret, name: &str, text: Option<&str>) {
+pub(super) fn annotate(secret: &mut Secret, name: &str, text: Option<&str>) {
     let annotations = secret.metadata.annotations.as_mut().unwrap();
     match text {
         Some(text) => annotations.insert(name.into(), text.into()),
@@ -36,17 +36,31 @@ fn annotate(secret: &mut Secret, name: &str, text: Option<&str>) {
     };
 }
 
-fn put(secret: &mut Secret, key: &str, value: &TokenValue) {
+pub(super) fn put(secret: &mut Secret, key: &str, value: &TokenValue) {
     let bytes = ByteString(value.expose().as_bytes().to_vec());
     secret.data.as_mut().unwrap().insert(key.into(), bytes);
 }
 
-fn delete(secret: &mut Secret) {
+pub(super) fn delete(secret: &mut Secret) {
     secret.metadata.deletion_timestamp = Some(Time(at(0).wall));
 }
 
+/// As the PlatformToken `token` reads it.
+pub(super) fn read_by_token(
+    secret: &Secret,
+    known: Option<&TokenHash>,
+    former: &Former,
+) -> SecretFacts {
+    let reader = Reader {
+        owner: &owner("token"),
+        known,
+        take_over: None,
+    };
+    read(secret, reader, former)
+}
+
 fn read_own(secret: &Secret, known: Option<&TokenHash>) -> OwnSecret {
-    match read(secret, &owner("token"), known) {
+    match read_by_token(secret, known, &Former::Lives) {
         SecretFacts::Own(own) => *own,
         facts => panic!("{facts:?}"),
     }
@@ -211,11 +225,11 @@ fn a_secret_is_its_owners_or_nobodys_and_never_anothers() {
             if deleting {
                 delete(&mut secret);
             }
-            let SecretFacts::Foreign { whose, dying } = read(&secret, &owner("token"), Some(known))
-            else {
+            let facts = read_by_token(&secret, Some(known), &Former::Lives);
+            let SecretFacts::Foreign { trouble, dying } = facts else {
                 panic!("{words}")
             };
-            assert!(whose.contains(words), "{whose}");
+            assert!(trouble.message.contains(words), "{trouble:?}");
             let expected = (deleting && is_let_go).then(|| version("7"));
             assert_eq!(dying, expected, "{words}");
         }
@@ -223,6 +237,6 @@ fn a_secret_is_its_owners_or_nobodys_and_never_anothers() {
     let mut kept_by_others = anonymous();
     delete(&mut kept_by_others);
     kept_by_others.metadata.finalizers = Some(vec!["example.com/keep".into()]);
-    let facts = read(&kept_by_others, &owner("token"), None);
+    let facts = read_by_token(&kept_by_others, None, &Former::Lives);
     assert!(matches!(facts, SecretFacts::Foreign { dying: None, .. }));
 }
