@@ -19,7 +19,12 @@ fn sources(dir: &Path) -> String {
 #[test]
 fn every_test_that_a_page_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = ["docs/deletion.md", "docs/guarantees.md", "docs/security.md"];
+    let pages = [
+        "docs/backup-restore.md",
+        "docs/deletion.md",
+        "docs/guarantees.md",
+        "docs/security.md",
+    ];
     let sources = sources(&root.join("src")) + &sources(&root.join("tests"));
     for page in pages {
         let text = std::fs::read_to_string(root.join(page)).unwrap();
