@@ -46,7 +46,11 @@ impl Operator {
             .secrets
             .dying()
             .into_iter()
-            .filter(|(_, owner)| !owner.as_ref().is_some_and(lives))
+            // The owner of a Secret is in its namespace; one that names another is a copy.
+            .filter(|((namespace, _), owner)| {
+                let owner = owner.as_ref().filter(|owner| owner.namespace == *namespace);
+                !owner.is_some_and(lives)
+            })
             .map(|(secret, _)| secret)
             .collect();
         orphans.sort();

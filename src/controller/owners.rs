@@ -1,31 +1,44 @@
-//! What has become of the owner that a Secret names, where that is not the PlatformToken that reads it.
+//! What has become of the owner that a Secret names, where that is not the PlatformToken that reads it, and who has its
+//! token by now.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use super::Context;
 use super::kubernetes::{KubeError, call_opt};
-use crate::api::{Owner, PlatformToken, TokenId, names};
-use crate::plan::{Former, other_owner};
+use crate::api::{Issued, Owner, PlatformToken, PlatformTokenStatus, TokenId, names};
+use crate::plan::{Former, TokenFacts, other_owner};
 
 impl Context {
-    /// Whether the owner that a Secret names lives, on a live look, and else whether anybody has its token by now. None if
-    /// the caches cannot tell yet.
+    /// What has become of the owner that a Secret names. None if the caches cannot tell yet.
     pub(super) async fn former(
         &self,
         secret: &Secret,
-        reader: &Owner,
+        token: &TokenFacts,
     ) -> Result<Option<Former>, KubeError> {
-        let Some(said) = other_owner(secret, reader) else {
+        let reader = &token.owner;
+        let said = other_owner(secret, reader);
+        if said.is_none() && token.status.token_id == token_of(secret) {
+            // Its own, as almost always.
             return Ok(Some(Former::Lives));
-        };
+        }
         if !self.listed.initialized() {
             return Ok(None);
         }
-        if said.cluster == self.cluster && self.lives(&said).await? {
-            return Ok(Some(Former::Lives));
-        }
-        let successor = self.successor(secret, &said, reader);
+        let successor = match said {
+            Some(said) if said.cluster == self.cluster && self.lives(&said).await? => {
+                return Ok(Some(Former::Lives));
+            }
+            Some(said) => self.successor(secret, &said, reader),
+            // Anyone may write its name on a Secret, and the name of its token on another.
+            None => Issued::from_annotations(secret.annotations()).and_then(|issued| {
+                let same = |token: &PlatformToken| {
+                    let known = token.status.as_ref().and_then(PlatformTokenStatus::issued);
+                    known.is_some_and(|known| known.hash == issued.hash)
+                };
+                self.holder(&issued.token_id, reader, same)
+            }),
+        };
         Ok(Some(successor.map_or(Former::Gone, Former::Succeeded)))
     }
 
@@ -39,60 +52,74 @@ impl Context {
             || self.tokens.state().iter().any(|token| is_it(token.uid())))
     }
 
-    /// Who else has the token that a Secret of `said` records: a PlatformToken whose status names it, or another Secret.
-    /// Where two Secrets of one owner name it, the one in the owner's own namespace has it, unless a PlatformToken lives by
-    /// the other.
+    /// Who else has the token of a Secret that `said` has left: a PlatformToken, or another Secret. Of two Secrets of one
+    /// owner the one in his own namespace has it, unless a PlatformToken lives by the other.
     pub(super) fn successor(
         &self,
         secret: &Secret,
         said: &Owner,
         reader: &Owner,
     ) -> Option<String> {
-        let id = TokenId::parse(secret.annotations().get(names::TOKEN_ID)?).ok()?;
-        let tokens = self.tokens.state();
-        let mut others = tokens
-            .iter()
-            .filter(|token| token.uid().as_ref() != Some(&reader.uid));
-        let names_it = |token: &PlatformToken| {
-            let status = token.status.as_ref();
-            status.is_some_and(|status| {
-                let own = token
-                    .metadata
-                    .uid
-                    .as_deref()
-                    .is_some_and(|uid| status.is_of(uid));
-                own && status.token_id.as_ref() == Some(&id)
-            })
-        };
-        let holder = others.find(|token| token.0.as_ref().is_ok_and(names_it));
-        // What is in other namespaces is not this one's to know.
-        let told = |kind: &str, namespace: &str, name: &str| {
-            if namespace == reader.namespace {
-                format!("{kind} {namespace}/{name}")
-            } else {
-                format!("a {kind} of another namespace")
-            }
-        };
-        if let Some(holder) = holder {
-            let namespace = holder.namespace().unwrap_or_default();
-            return Some(told("PlatformToken", &namespace, &holder.name_any()));
+        let id = token_of(secret)?;
+        if let Some(holder) = self.holder(&id, reader, |_| true) {
+            return Some(holder);
         }
         let this = (secret.namespace().unwrap_or_default(), secret.name_any());
         let at_home = said.namespace == this.0;
         let lives = |namespace: &str, name: &str| {
+            let tokens = self.tokens.state();
             tokens.iter().any(|token| {
                 token.namespace().as_deref() == Some(namespace) && token.name_any() == name
             })
         };
-        let mut named = self.secrets.naming(&id).into_iter();
-        let rival = named.find(|(secret, owner)| {
-            let theirs = owner.as_ref().is_some_and(|owner| {
-                (secret.0.as_str(), owner) != (reader.namespace.as_str(), &reader.name)
-                    && lives(&secret.0, owner)
-            });
-            let mine = owner.as_ref() == Some(&reader.name) && secret.0 == reader.namespace;
-            *secret != this && (theirs || (!at_home && !mine))
-        });
-        rival.map(|((namespace, name), _)| told("Secret", &namespace, &name))
+        let is_rival = |namespace: &str, owner: Option<&String>| match owner {
+            Some(owner) if namespace == reader.namespace && *owner == reader.name => false,
+            Some(owner) => !at_home || lives(namespace, owner),
+            None => !at_home,
+        };
+        let named = self.secrets.naming(&id).into_iter();
+        let mut others = named.filter(|(other, _)| *other != this);
+        let rival = others.find(|((namespace, _), owner)| is_rival(namespace, owner.as_ref()));
+        rival.map(|((namespace, name), _)| told("Secret", &namespace, &name, reader))
     }
+
+    /// The PlatformToken that has a token, as its status says, if it is another than the reader.
+    fn holder(
+        &self,
+        id: &TokenId,
+        reader: &Owner,
+        is_it: impl Fn(&PlatformToken) -> bool,
+    ) -> Option<String> {
+        let has_it = |token: &PlatformToken| {
+            let (status, uid) = (token.status.as_ref(), token.metadata.uid.as_deref());
+            let named = status.zip(uid).is_some_and(|(status, uid)| {
+                uid != reader.uid && status.is_of(uid) && status.token_id.as_ref() == Some(id)
+            });
+            named && is_it(token)
+        };
+        let tokens = self.tokens.state();
+        let mut readable = tokens.iter().filter_map(|token| token.0.as_ref().ok());
+        let holder = readable.find(|token| has_it(token))?;
+        let namespace = holder.namespace().unwrap_or_default();
+        Some(told(
+            "PlatformToken",
+            &namespace,
+            &holder.name_any(),
+            reader,
+        ))
+    }
+}
+
+/// Names an object to the reader. What is in other namespaces is not this one's to know.
+fn told(kind: &str, namespace: &str, name: &str, reader: &Owner) -> String {
+    if namespace == reader.namespace {
+        format!("{kind} {namespace}/{name}")
+    } else {
+        format!("a {kind} of another namespace")
+    }
+}
+
+/// The token that a Secret records.
+fn token_of(secret: &Secret) -> Option<TokenId> {
+    TokenId::parse(secret.annotations().get(names::TOKEN_ID)?).ok()
 }

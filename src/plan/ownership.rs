@@ -47,7 +47,7 @@ pub enum Former {
     Lives,
     /// It is gone, or nobody here can tell.
     Gone,
-    /// The same, and this one has the Secret's token by now.
+    /// This one has the Secret's token by now, whosever the Secret is.
     Succeeded(String),
 }
 
@@ -205,7 +205,11 @@ fn take_over(s: &Snapshot, name: &str, left: &LeftSecret, now: Moment) -> Plan {
     if !is_proven(s, now) {
         return Ok(Some(Step::Look));
     }
-    let number = issued.attempt.number.max(s.next_number());
+    let opened = s
+        .open_attempt()
+        .map_or(0, |open| open.attempt.at.number + 1);
+    let present = s.present().map_or(0, |present| present.attempt.number);
+    let number = issued.attempt.number.max(present).max(opened);
     Ok(Some(Step::Store {
         name: name.to_owned(),
         issued: Issued {

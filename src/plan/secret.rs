@@ -174,7 +174,11 @@ pub fn read(secret: &Secret, reader: Reader<'_>, former: &Former) -> SecretFacts
     }
     let own = read_own(secret, annotations, reader);
     match annotations.get(names::OWNER).map(|text| Owner::parse(text)) {
-        Some(Ok(said)) if said == *reader.owner => {}
+        Some(Ok(said)) if said == *reader.owner => {
+            if let Former::Succeeded(who) = former {
+                return nobodys(&format!("holds a token that {who} has"));
+            }
+        }
         Some(Ok(said)) => return of_another(name, own, said, reader, former),
         Some(Err(_)) => return nobodys("bears an owner annotation that does not read"),
         None => {

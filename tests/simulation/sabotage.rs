@@ -57,7 +57,7 @@ impl Sabotage {
     /// The story in which it loses or steals a token.
     fn noticed_in(self) -> (&'static str, Ground) {
         match self {
-            Self::NoCompareAndSwap => ("recreate", Ground::Documented),
+            Self::NoCompareAndSwap => ("stale_reads", Ground::Documented),
             Self::CreatesOverwrite => ("a_strangers_secret", Ground::Current),
             Self::PostRepeated | Self::NoAttempt => ("issue", Ground::Current),
             Self::StaleReads => ("the_account_changes", Ground::Current),

@@ -16,7 +16,7 @@ impl Executor<'_> {
     pub(super) async fn read_secret(&self, s: &Snapshot, name: &str) -> Outcome {
         match call_opt(self.secrets(s).get(name)).await {
             Ok(None) => Outcome::Secret(SecretFacts::Absent),
-            Ok(Some(secret)) => match self.context.former(&secret, &s.token.owner).await {
+            Ok(Some(secret)) => match self.context.former(&secret, &s.token).await {
                 Ok(Some(former)) => Outcome::Secret(read(&secret, s.token.reader(), &former)),
                 Ok(None) => Outcome::Stale,
                 Err(error) => Outcome::Failed(of_kubernetes(&error)),
