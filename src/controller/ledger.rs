@@ -148,6 +148,12 @@ impl Ledger {
         attempts.collect()
     }
 
+    /// Whether this token is to be revoked.
+    pub(super) fn owes(&self, base_url: &str, token_id: &TokenId) -> bool {
+        let known = self.get(&Entry::name_of(base_url, token_id));
+        known.is_some_and(|known| matches!(known.entry, Entry::Owed(_)))
+    }
+
     fn get(&self, name: &str) -> Option<Known> {
         self.lock().known.get(name).cloned()
     }

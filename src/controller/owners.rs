@@ -29,6 +29,7 @@ impl Context {
             Some(said) if said.cluster == self.cluster && self.lives(&said).await? => {
                 return Ok(Some(Former::Lives));
             }
+            Some(_) if self.is_owed(secret) => return Ok(Some(Former::Owed)),
             Some(said) => self.successor(secret, &said, reader),
             // Anyone may write its name on a Secret, and the name of its token on another.
             None => Issued::from_annotations(secret.annotations()).and_then(|issued| {
@@ -81,6 +82,12 @@ impl Context {
         let mut others = named.filter(|(other, _)| *other != this);
         let rival = others.find(|((namespace, _), owner)| is_rival(namespace, owner.as_ref()));
         rival.map(|((namespace, name), _)| told("Secret", &namespace, &name, reader))
+    }
+
+    /// Whether the ledger has it that the token of a Secret is to be revoked.
+    fn is_owed(&self, secret: &Secret) -> bool {
+        let issued = Issued::from_annotations(secret.annotations());
+        issued.is_some_and(|issued| self.ledger.owes(&issued.base_url, &issued.token_id))
     }
 
     /// The PlatformToken that has a token, as its status says, if it is another than the reader.

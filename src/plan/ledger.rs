@@ -159,6 +159,7 @@ impl TokenFacts {
             secret_name: String::new(),
             holds_secrets: true,
             admission: Admission::Unknown,
+            take_over: None,
             attempt: Ok(None),
             status: PlatformTokenStatus::default(),
         }

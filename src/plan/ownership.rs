@@ -49,6 +49,8 @@ pub enum Former {
     Gone,
     /// This one has the Secret's token by now, whosever the Secret is.
     Succeeded(String),
+    /// He is gone, and the Secret's token is to be revoked: that is final.
+    Owed,
 }
 
 /// A Secret that its owner has left, with the very value that its record speaks of.
@@ -121,6 +123,11 @@ pub(super) fn of_another(
             names::TAKE_OVER
         );
         return foreign(Trouble::stalled(Reason::OwnershipConflict, text));
+    }
+    if *former == Former::Owed {
+        return taken(format!(
+            "was left by {who}, and its token is about to be revoked; delete it, or {RENAME}"
+        ));
     }
     if let Former::Succeeded(who) = former {
         return taken(format!(

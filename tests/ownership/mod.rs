@@ -65,9 +65,8 @@ async fn lose(world: &World, name: &str) {
     world.until_gone::<Secret>(name).await;
 }
 
-/// The PlatformToken goes without having revoked anything: somebody loses patience with its finalizer while the platform
-/// does not revoke. It leaves its Secret and its token.
-async fn forsake(world: &World, name: &str) {
+/// From now on the platform revokes nothing.
+fn refuse_to_revoke(world: &World) {
     let unavailable = Fault::Status {
         when: When::Before,
         status: 503,
@@ -77,6 +76,12 @@ async fn forsake(world: &World, name: &str) {
     let revocation = Match::on(Verb::Delete, Route::Token);
     let refuse = Rule::always(revocation, unavailable);
     world.platform.script(vec![refuse]);
+}
+
+/// The PlatformToken goes without having revoked anything: somebody loses patience with its finalizer while the platform
+/// does not revoke. It leaves its Secret and its token.
+async fn forsake(world: &World, name: &str) {
+    refuse_to_revoke(world);
     world.delete::<PlatformToken>(name).await;
     world.until_trouble(name, "Unreachable").await;
     let unheld = json!({ "metadata": { "finalizers": null } });

@@ -7,8 +7,10 @@ use platform_token_operator::api::{PlatformToken, names};
 use platform_token_operator::sandbox::Config;
 use serde_json::json;
 
-use super::{Backup, answers, forsake, id_of, lives, lose, number, owner_of, until_told};
-use crate::support::{World, is_ready, value};
+use super::{
+    Backup, answers, forsake, id_of, lives, lose, number, owner_of, refuse_to_revoke, until_told,
+};
+use crate::support::{World, eventually, is_ready, value};
 
 #[tokio::test]
 async fn a_restore_with_its_secret_keeps_the_token_and_proves_it() {
@@ -190,4 +192,29 @@ async fn what_was_left_goes_with_its_namespace() {
         .kubectl(&["delete", "namespace", namespace, "--timeout=60s"])
         .await;
     assert!(world.live().is_empty());
+}
+
+#[tokio::test]
+async fn a_restored_token_whose_revocation_is_owed_is_not_taken_over() {
+    let world = World::new().await;
+    let first = id_of(&world.ready_token("token").await);
+    let backup = Backup::of(&world, "token").await;
+    refuse_to_revoke(&world);
+    world.delete::<PlatformToken>("token").await;
+    world.until_gone::<PlatformToken>("token").await;
+    world.until_gone::<Secret>("token").await;
+    backup.restore(&world).await;
+    let message = world.until_trouble("token", "SecretNotWritable").await;
+    assert!(
+        message.contains("its token is about to be revoked"),
+        "{message}"
+    );
+    world.platform.script(vec![]);
+    eventually("the debt is paid", || async {
+        (!lives(&world, &first)).then_some(())
+    })
+    .await;
+    world.delete::<Secret>("token").await;
+    assert_ne!(id_of(&world.until_ready("token").await), first);
+    assert_eq!((world.minted(), world.live().len()), (2, 1));
 }

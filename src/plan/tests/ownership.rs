@@ -87,6 +87,12 @@ fn a_secret_is_left_only_if_its_owner_is_gone_and_it_holds_its_token() {
             "is a copy: PlatformToken ns/heir has its token",
         ),
         (
+            owned_by(GONE),
+            None,
+            Former::Owed,
+            "its token is about to be revoked",
+        ),
+        (
             owned_by(ELSEWHERE),
             Some(ELSEWHERE),
             by,
