@@ -169,6 +169,7 @@ fn key(namespace: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Arc;
 
     use kube::client::Body;
     use kube::core::PartialObjectMeta;
