@@ -62,6 +62,7 @@ pub(crate) const ALL: &[Scenario] = scenarios![
     users_edit_secrets,
     a_strangers_secret,
     a_copy,
+    what_was_left_is_taken_over,
     the_namespace_goes,
 ];
 
@@ -410,6 +411,20 @@ async fn a_copy(world: Arc<World>) {
     world.until_gone(Kind::Token, "copy").await;
     world.until_ready("one").await;
     world.delete(Kind::Secret, "kept");
+}
+
+async fn what_was_left_is_taken_over(world: Arc<World>) {
+    issue(world.clone()).await;
+    // Whatever struck before is over: what a process is about to do for the former one is not what is looked at here.
+    sleep(Duration::from_mins(2)).await;
+    let unheld = json!({ "metadata": { "finalizers": null } });
+    world.patch(Kind::Token, "one", unheld);
+    world.delete(Kind::Token, "one");
+    sleep(Duration::from_secs(1)).await;
+    world.token("one");
+    world.until_ready("one").await;
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
 }
 
 async fn the_namespace_goes(world: Arc<World>) {
