@@ -93,19 +93,13 @@ pub(super) fn of_another(
         foreign(Trouble::stalled(Reason::SecretNotWritable, text))
     };
     let here = said.cluster == reader.owner.cluster;
-    let who = format!(
-        "PlatformToken {}/{} (uid {})",
-        said.namespace, said.name, said.uid
-    );
+    let who = named(&said);
     if here && *former == Former::Lives {
-        let copy =
-            format!("is a copy of one that belongs to {who}, which lives; delete it, or {RENAME}");
-        let whose = if said.namespace == reader.owner.namespace {
+        return taken(if said.namespace == reader.owner.namespace {
             format!("belongs to {who}; {RENAME}")
         } else {
-            copy
-        };
-        return taken(whose);
+            format!("is a copy of one that belongs to {who}, which lives; delete it, or {RENAME}")
+        });
     }
     if own.deleting {
         let text = format!(
@@ -150,14 +144,21 @@ pub(super) fn of_another(
     }
 }
 
+fn named(owner: &Owner) -> String {
+    let Owner {
+        namespace,
+        name,
+        uid,
+        ..
+    } = owner;
+    format!("PlatformToken {namespace}/{name} (uid {uid})")
+}
+
 /// The wanted Secret was left: it is taken over, unless this PlatformToken has a token already.
 pub(super) fn inherit(s: &Snapshot, left: &LeftSecret, now: Moment) -> Plan {
     let name = &s.token.secret_name;
     let LeftSecret { issued, from, .. } = left;
-    let who = format!(
-        "PlatformToken {}/{} (uid {})",
-        from.namespace, from.name, from.uid
-    );
+    let who = named(from);
     let present = s
         .present()
         .filter(|present| present.token_id != issued.token_id);
