@@ -134,6 +134,15 @@ fn a_secret_is_left_only_if_its_owner_is_gone_and_it_holds_its_token() {
 }
 
 #[test]
+fn a_record_beside_another_value_is_not_taken_over_though_the_status_knows_that_value() {
+    let mut secret = owned_by(GONE);
+    put(&mut secret, names::TOKEN_KEY, &value("b"));
+    put(&mut secret, names::TOKEN_VARIABLE, &value("b"));
+    let facts = read_by_token(&secret, Some(&value("b").hash()), &Former::Gone);
+    assert!(matches!(facts, SecretFacts::Foreign { .. }), "{facts:?}");
+}
+
+#[test]
 fn a_secret_of_another_cluster_is_left_alone_until_the_user_names_its_owner_exactly() {
     let longer = format!("{ELSEWHERE}-");
     for take_over in [
