@@ -17,7 +17,7 @@ use crate::home::Home;
 const PACE: (u64, u64) = (200, 1500);
 
 /// At so many of a hundred looks they leave, if they may.
-const LEAVE: u64 = 30;
+const LEAVE: u64 = 50;
 
 /// So many PlatformTokens they make.
 const TOKENS: (u64, u64) = (2, 6);
