@@ -60,6 +60,8 @@ async fn good_manifests_are_accepted() {
         token(&json!({})),
         token(&json!({ "secret": { "name": "a.b-c" } })),
         token(&json!({ "accountRef": { "name": "other" } })),
+        token(&json!({ "deletionPolicy": "Orphan", "secret": { "deletionPolicy": "Retain" } })),
+        token(&json!({ "adoptTokenID": "904c7220-39d4-4e44-a617-8c16905e4ea8" })),
         token(&json!({ "accountRef": { "kind": "PlatformAccount", "name": "team" } })),
         account(&json!({})),
         account(&json!({ "baseURL": "http://127.0.0.1:8081" })),
@@ -112,6 +114,22 @@ async fn bad_tokens_are_refused_with_what_to_write_instead() {
         (
             token(&json!({ "secretName": "s" })),
             "unknown field \"spec.secretName\"",
+        ),
+        (
+            token(&json!({ "deletionPolicy": "Retain" })),
+            "supported values: \"Delete\", \"Orphan\"",
+        ),
+        (
+            token(&json!({ "secret": { "deletionPolicy": "Orphan" } })),
+            "supported values: \"Delete\", \"Retain\"",
+        ),
+        (
+            token(&json!({ "adoptTokenID": "../x" })),
+            "write the id of an existing token of the account",
+        ),
+        (
+            token(&json!({ "adoptTokenID": "" })),
+            "write the id of an existing token of the account",
         ),
     ] {
         let (accepted, said) = apply(&world, &manifest).await;
@@ -257,6 +275,55 @@ async fn bad_selectors_are_refused_with_what_to_write_instead() {
         let (accepted, said) = apply(&world, &manifest).await;
         assert!(!accepted && said.contains(says), "{manifest}: {said}");
     }
+}
+
+/// Patches the spec of a PlatformToken; what is said if it is refused.
+async fn refusal(world: &World, name: &str, spec: &Value) -> Option<String> {
+    let patch = json!({ "spec": spec }).to_string();
+    let namespace = world.namespace.as_str();
+    let arguments = [
+        "patch",
+        "ptok",
+        name,
+        "-n",
+        namespace,
+        "--type=merge",
+        "-p",
+        &patch,
+    ];
+    let output = world.try_kubectl(&arguments, "").await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    (!output.status.success()).then_some(said)
+}
+
+#[tokio::test]
+async fn the_token_that_is_adopted_can_be_left_out_later_and_neither_added_nor_changed() {
+    let world = World::bare(Config::default()).await;
+    world
+        .token("adopting", json!({ "adoptTokenID": "a" }))
+        .await;
+    world.token("minting", json!({})).await;
+    let says = "create one that adopts the other token";
+    for (name, id) in [("adopting", json!("b")), ("minting", json!("a"))] {
+        let said = refusal(&world, name, &json!({ "adoptTokenID": id })).await;
+        assert!(
+            said.as_ref().is_some_and(|said| said.contains(says)),
+            "{said:?}"
+        );
+    }
+    for (name, spec) in [
+        ("adopting", json!({ "adoptTokenID": "a" })),
+        ("adopting", json!({ "adoptTokenID": null })),
+        ("minting", json!({ "deletionPolicy": "Orphan" })),
+        ("minting", json!({ "deletionPolicy": "Delete" })),
+    ] {
+        assert_eq!(refusal(&world, name, &spec).await, None, "{spec}");
+    }
+    let said = refusal(&world, "adopting", &json!({ "adoptTokenID": "b" })).await;
+    assert!(
+        said.is_some_and(|said| said.contains(says)),
+        "nor after that"
+    );
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 mod support;
 
 mod accounts;
+mod adoption;
 mod attempts;
 mod bad_input;
 mod check;
@@ -24,12 +25,14 @@ mod docs;
 mod elsewhere;
 mod fairness;
 mod fidelity;
+mod handover;
 mod issuance;
 mod kinds;
 mod leadership;
 mod ledger;
 mod orders;
 mod ownership;
+mod policies;
 mod repair;
 mod scope;
 mod secrecy;

@@ -159,6 +159,7 @@ impl Floor {
                 user_id: Some(self.user_id.clone()),
             },
             given_up: vec![],
+            adopts: None,
         }
     }
 

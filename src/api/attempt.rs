@@ -49,6 +49,12 @@ impl Owner {
         })
     }
 
+    /// Whether both are of one namespace of one cluster.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.cluster == other.cluster && self.namespace == other.namespace
+    }
+
     /// The tag that every token of its cluster bears upstream.
     #[must_use]
     pub fn cluster_tag(&self) -> String {
@@ -158,6 +164,9 @@ pub struct Attempt {
     /// Tokens that this attempt takes the place of, and that stay owed until they are revoked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<TokenId>,
+    /// The token that it takes over. Such an attempt sends no POST and makes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopts: Option<TokenId>,
 }
 
 impl Attempt {
@@ -222,6 +231,16 @@ pub struct Issued {
 }
 
 impl Issued {
+    /// The names of the annotations of a generated Secret that record a token.
+    pub const RECORD: [&'static str; 6] = [
+        names::ATTEMPT,
+        names::TOKEN_ID,
+        names::TOKEN_HASH,
+        names::ISSUED_AT,
+        names::BASE_URL,
+        names::USER_ID,
+    ];
+
     /// The annotations of a generated Secret that record this token.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<&'static str, String> {
@@ -278,6 +297,7 @@ mod tests {
                 user_id: None,
             },
             given_up: vec![],
+            adopts: None,
         }
     }
 
@@ -288,6 +308,7 @@ mod tests {
         let given_up = vec![TokenId::parse("t").unwrap()];
         let heir = Attempt {
             given_up,
+            adopts: Some(TokenId::parse("a").unwrap()),
             ..attempt()
         };
         let text = serde_json::to_string(&heir).unwrap();
@@ -318,6 +339,12 @@ mod tests {
             .into_iter()
             .map(|(k, v)| (k.to_owned(), v))
             .collect();
+        assert!(
+            Issued::RECORD
+                .iter()
+                .all(|name| annotations.contains_key(*name))
+        );
+        assert_eq!(annotations.len(), Issued::RECORD.len());
         assert_eq!(Issued::from_annotations(&annotations), Some(issued));
         annotations.remove(names::TOKEN_ID);
         assert_eq!(Issued::from_annotations(&annotations), None);

@@ -38,6 +38,9 @@ pub fn kustomization() -> String {
 pub(super) const NAME: &str =
     "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
+/// The id of a token, as CEL.
+pub(super) const TOKEN_ID: &str = "^[A-Za-z0-9_-]+$";
+
 /// A CEL rule of a field and what to write instead when it does not hold, as `x-kubernetes-validations` wants them.
 pub(super) fn rule(rule: &str, message: &str) -> Value {
     json!([{ "rule": rule, "message": message }])

@@ -205,6 +205,7 @@ mod tests {
                 user_id: None,
             },
             given_up: vec![],
+            adopts: None,
         };
         vec![
             Entry::Owed(owed("sure", None)),

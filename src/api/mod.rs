@@ -28,7 +28,10 @@ pub use duration::GoDuration;
 pub use ledger::{Entry, NamedToken, OwedToken};
 pub use reason::{ConditionType, Reason};
 pub use selector::{LabelOperator, LabelRequirement, NamespaceSelector};
-pub use token::{AccountRef, PlatformToken, PlatformTokenSpec, PlatformTokenStatus, SecretSpec};
+pub use token::{
+    AccountRef, DeletionPolicy, PlatformToken, PlatformTokenSpec, PlatformTokenStatus,
+    SecretDeletionPolicy, SecretSpec,
+};
 pub use value::{
     AttemptId, Credential, Dialect, MalformedId, MalformedToken, TOKEN_PREFIX, TokenHash, TokenId,
     TokenValue, UnusableCredential, UserId, hex,

@@ -34,6 +34,10 @@ pub const USER_ID: &str = "platform.acedata.cloud/user-id";
 /// On a Secret: when the platform created the token, RFC 3339.
 pub const ISSUED_AT: &str = "platform.acedata.cloud/issued-at";
 
+/// On a Secret that its PlatformToken has let go of on purpose: it is nobody's. Beside it stands the record of a token
+/// that lives on.
+pub const RETAINED: &str = "platform.acedata.cloud/retained";
+
 /// Label of an entry of the ledger, in the operator's own namespace; its value is the kind of the entry.
 pub const LEDGER_LABEL: &str = "platform.acedata.cloud/ledger";
 /// On an entry of the ledger: what it records, as JSON ([`crate::api::Entry`]).

@@ -32,6 +32,8 @@ pub enum Reason {
     Issued,
     /// The account is proven.
     Proven,
+    /// A token that there was already was taken over and stored.
+    Adopted,
     /// A new token took the place of one that was gone upstream with its value.
     Replaced,
     /// The Secret was written again with the token that it had held.
@@ -84,6 +86,8 @@ pub enum Reason {
     SecretNotWritable,
     /// The Secret belongs to a PlatformToken of another cluster.
     OwnershipConflict,
+    /// The token that is to be adopted is another's, or cannot be had.
+    AdoptionRefused,
     /// The platform does not accept the token that it issued.
     VerificationFailed,
     /// The Secret lost the value and the platform does not show it.
@@ -105,6 +109,7 @@ impl Reason {
         match self {
             Self::Issued => "Issued",
             Self::Proven => "Proven",
+            Self::Adopted => "Adopted",
             Self::Replaced => "Replaced",
             Self::Repaired => "Repaired",
             Self::Moved => "Moved",
@@ -131,6 +136,7 @@ impl Reason {
             Self::AttemptUnreadable => "AttemptUnreadable",
             Self::SecretNotWritable => "SecretNotWritable",
             Self::OwnershipConflict => "OwnershipConflict",
+            Self::AdoptionRefused => "AdoptionRefused",
             Self::VerificationFailed => "VerificationFailed",
             Self::ValueUnavailable => "ValueUnavailable",
             Self::Unclaimed => "Unclaimed",

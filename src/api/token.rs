@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::crd::{NAME, rule};
+use super::crd::{NAME, TOKEN_ID, rule};
 use super::{AccountKind, AttemptRef, Issued, TokenHash, TokenId, UserId};
 
 /// A platform token and the Secret that holds it. The operator mints the token, writes it into the Secret, keeps
@@ -24,6 +24,7 @@ use super::{AccountKind, AttemptRef, Issued, TokenHash, TokenId, UserId};
     doc = "A platform token and the Secret that holds it: minted, kept true and revoked by the operator.",
     selectable = ".spec.accountRef.kind",
     selectable = ".spec.accountRef.name",
+    selectable = ".spec.adoptTokenID",
     selectable = ".status.secretName",
     selectable = ".status.tokenID",
     printcolumn(
@@ -61,12 +62,42 @@ use super::{AccountKind, AttemptRef, Issued, TokenHash, TokenId, UserId};
     )
 )]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rule("!has(self.adoptTokenID) || (has(oldSelf.adoptTokenID) && self.adoptTokenID == oldSelf.adoptTokenID)", "adoptTokenID can be removed later, and neither added nor changed; delete this PlatformToken, with deletionPolicy Orphan if its token is to live on, and create one that adopts the other token")))]
 pub struct PlatformTokenSpec {
     /// The account that the token is minted on. It cannot be changed: a token belongs to one account for life.
     #[schemars(extend("x-kubernetes-validations" = rule("self == oldSelf", "accountRef cannot be changed; delete this PlatformToken and create one that names the other account")))]
     pub account_ref: AccountRef,
     /// The Secret that the token is written to.
     pub secret: SecretSpec,
+    /// What becomes of the token when this PlatformToken is deleted: `Delete` revokes it, `Orphan` lets it live on.
+    pub deletion_policy: DeletionPolicy,
+    /// The platform's id of an existing token of the account, which is taken over instead of minting one. It can be
+    /// removed later, which changes nothing for a token that was taken over.
+    #[serde(rename = "adoptTokenID", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    #[schemars(extend("x-kubernetes-validations" = rule(&format!("self.matches('{TOKEN_ID}')"), "adoptTokenID is not an id that a token can have; write the id of an existing token of the account, as `status.tokenID` or the console shows it")))]
+    #[schemars(length(max = 128))]
+    pub adopt_token_id: Option<TokenId>,
+}
+
+/// What becomes of a token when its PlatformToken is deleted.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeletionPolicy {
+    /// It is revoked.
+    #[default]
+    Delete,
+    /// It lives on, and nothing of this operator revokes it any more.
+    Orphan,
+}
+
+/// What becomes of a Secret when its PlatformToken is deleted.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecretDeletionPolicy {
+    /// It is deleted.
+    #[default]
+    Delete,
+    /// It stays, and is nobody's.
+    Retain,
 }
 
 /// Names the account that a token is minted on.
@@ -100,6 +131,9 @@ pub struct SecretSpec {
     #[schemars(extend("x-kubernetes-validations" = rule(&format!("self.matches('{NAME}')"), "secret.name is not a name that a Secret can have; write lower-case letters, digits, '-' and '.', such as `my-token`")))]
     #[schemars(length(max = 253))]
     pub name: Option<String>,
+    /// What becomes of the Secret when this PlatformToken is deleted: `Delete` deletes it, `Retain` lets it stay as it
+    /// is. With `deletionPolicy: Delete` of the token, what stays holds a revoked value.
+    pub deletion_policy: SecretDeletionPolicy,
 }
 
 /// What the operator knows of a PlatformToken.

@@ -191,9 +191,11 @@ impl Executor<'_> {
     /// Writes an entry, unless there is one that says as much.
     pub(super) async fn record(&self, entry: &Entry, value: Option<&TokenValue>) -> Outcome {
         match write(self.context, entry, value).await {
-            Ok(()) => {
+            Ok(written) => {
                 let ledger = &self.context.ledger;
-                ledger.keep(entry.clone(), self.context.clock.now());
+                if written {
+                    ledger.keep(entry.clone(), self.context.clock.now());
+                }
                 self.context.telemetry.ledger(&ledger.counts());
                 Outcome::Recorded
             }
@@ -201,26 +203,84 @@ impl Executor<'_> {
             Err(error) => Outcome::Failed(of_ledger(&self.context.ledger.namespace, &error)),
         }
     }
+
+    /// Strikes the entry that says that a token is released, if there is one. What is owed stays.
+    pub(super) async fn strike(&self, base_url: &str, token_id: &TokenId) -> Outcome {
+        let context = self.context;
+        let ledger = &context.ledger;
+        let struck = async {
+            let Some((secret, entry)) = standing(context, base_url, token_id).await? else {
+                return Ok(Outcome::Struck);
+            };
+            if matches!(entry, Entry::Owed(_)) {
+                return Ok(Outcome::Owed);
+            }
+            delete(context, &secret.metadata).await?;
+            context.telemetry.ledger(&ledger.counts());
+            Ok(Outcome::Struck)
+        };
+        match struck.await {
+            Ok(outcome) => outcome,
+            Err(KubeError::Conflict(_)) => Outcome::Stale,
+            Err(error) => Outcome::Failed(of_ledger(&ledger.namespace, &error)),
+        }
+    }
 }
 
+/// What the ledger says of a token, read live. An entry of another cluster came with a copy of the namespace and says
+/// nothing.
+pub(super) async fn standing(
+    context: &Context,
+    base_url: &str,
+    token_id: &TokenId,
+) -> Result<Option<(Secret, Entry)>, KubeError> {
+    let name = Entry::name_of(base_url, token_id);
+    let secret = call_opt(context.ledger.secrets(context).get(&name)).await?;
+    let read = |secret: Secret| Some((Entry::parse(&secret.metadata).ok()?, secret));
+    let standing = secret.and_then(read);
+    let ours = standing.filter(|(entry, _)| entry.owner().cluster == context.cluster);
+    Ok(ours.map(|(entry, secret)| (secret, entry)))
+}
+
+/// Deletes exactly this entry.
+async fn delete(context: &Context, metadata: &ObjectMeta) -> Result<(), KubeError> {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let exactly = Preconditions {
+        uid: metadata.uid.clone(),
+        resource_version: metadata.resource_version.clone(),
+    };
+    let parameters = DeleteParams {
+        preconditions: Some(exactly),
+        ..DeleteParams::default()
+    };
+    match call(context.ledger.secrets(context).delete(name, &parameters)).await {
+        Ok(_) | Err(KubeError::NotFound(_)) => {
+            context.ledger.strike(Some(name));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it was written.
 async fn write(
     context: &Context,
     entry: &Entry,
     value: Option<&TokenValue>,
-) -> Result<(), KubeError> {
+) -> Result<bool, KubeError> {
     let ledger = &context.ledger;
     let secrets = ledger.secrets(context);
     let secret = entry.secret(&ledger.namespace, value);
     let name = entry.name();
     match call(secrets.create(&creating(), &secret)).await {
         Err(KubeError::AlreadyExists(_)) => {}
-        created => return created.map(|_| ()),
+        created => return created.map(|_| true),
     }
     let old = call(secrets.get(&name)).await?;
     let former = Entry::parse(&old.metadata).ok();
     let valued = old.data.as_ref().is_some_and(|data| !data.is_empty());
     if !takes_the_place((entry, value.is_some()), (former.as_ref(), valued)) {
-        return Ok(());
+        return Ok(false);
     }
     let patch = json!({
         "metadata": {
@@ -232,7 +292,7 @@ async fn write(
         "data": secret.data,
     });
     call(secrets.patch(&name, &PatchParams::default(), &Patch::Merge(patch))).await?;
-    Ok(())
+    Ok(true)
 }
 
 fn creating() -> PostParams {
@@ -378,18 +438,7 @@ impl Operator {
             tracing::info!(reason = note.reason.as_str(), "{}", note.text);
         }
         if settled.verdict == Verdict::Gone {
-            let exactly = Preconditions {
-                uid: secret.metadata.uid,
-                resource_version: secret.metadata.resource_version,
-            };
-            let parameters = DeleteParams {
-                preconditions: Some(exactly),
-                ..DeleteParams::default()
-            };
-            match call(secrets.delete(name, &parameters)).await {
-                Ok(_) | Err(KubeError::NotFound(_)) => ledger.strike(Some(name)),
-                Err(error) => return Err(error),
-            }
+            delete(context, &secret.metadata).await?;
             context.telemetry.ledger(&ledger.counts());
         }
         Ok(settled.verdict)

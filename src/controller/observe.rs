@@ -12,7 +12,7 @@ use super::kubernetes::version;
 use super::memory::{Basis, Written};
 use super::secrets::Cached;
 use crate::api::{Attempt, Owner, PlatformToken, names};
-use crate::plan::{Admission, Memory, Moment, SecretFacts, Snapshot, TokenFacts};
+use crate::plan::{Admission, Memory, Moment, Policy, SecretFacts, Snapshot, TokenFacts};
 
 /// What the caches know of a PlatformToken.
 pub(super) struct Observed {
@@ -114,6 +114,11 @@ fn token_facts(token: &PlatformToken, cluster: &str) -> TokenFacts {
             .name
             .clone()
             .unwrap_or_else(|| name.clone()),
+        policy: Policy {
+            token: token.spec.deletion_policy,
+            secret: token.spec.secret.deletion_policy,
+        },
+        adopts: token.spec.adopt_token_id.clone(),
         holds_secrets: true,
         admission: Admission::Unknown,
         take_over: token.annotations().get(names::TAKE_OVER).cloned(),

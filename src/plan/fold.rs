@@ -22,7 +22,10 @@ impl Snapshot {
             {
                 self.fold_revocation(token_id, &with, outcome, now);
             }
-            (Step::FindMinted(_) | Step::Recover(_), Outcome::Failed(trouble)) => {
+            (
+                Step::FindMinted(_) | Step::Recover(_) | Step::Adopt { .. },
+                Outcome::Failed(trouble),
+            ) => {
                 self.fail(trouble, now);
             }
             (Step::Record(entry, _), outcome) => self.fold_recorded(entry, outcome),
@@ -30,6 +33,7 @@ impl Snapshot {
                 // It may have been done all the same.
                 if let Step::Store { name, .. }
                 | Step::Release { name, .. }
+                | Step::Retain { name, .. }
                 | Step::Remove { name, .. } = step
                 {
                     self.doubt_secret(name);
@@ -40,6 +44,7 @@ impl Snapshot {
                 step @ (Step::Preflight { .. }
                 | Step::Store { .. }
                 | Step::Release { .. }
+                | Step::Retain { .. }
                 | Step::Remove { .. }),
                 outcome,
             ) => self.fold_secret(step, outcome),
@@ -63,14 +68,22 @@ impl Snapshot {
                 self.fresh = None;
                 self.token.attempt = Ok(Some(attempt.clone()));
                 let opened = OpenAttempt {
+                    fate: Fate::of_new(&attempt),
                     attempt,
                     seen: now,
-                    fate: Fate::Unsent,
                     others: BTreeSet::new(),
                 };
                 if let Some(former) = self.memory.attempt.replace(opened) {
                     self.memory.owe(former.debts());
                 }
+            }
+            (Step::Adopt { .. }, Outcome::Adopted(adopted)) => self.run.adopted = Some(adopted),
+            (Step::Strike { .. }, Outcome::Struck) => self.run.struck = true,
+            (Step::Strike { token_id, .. }, Outcome::Owed) => {
+                let text = format!(
+                    "token {token_id} is to be revoked, which is final; a new one takes its place when it is gone"
+                );
+                self.run.trouble = Some(Trouble::stalled(Reason::AdoptionRefused, text));
             }
             (Step::Look, Outcome::Current) => self.run.proven = Some(now),
             (Step::Look, Outcome::TokenGone) | (Step::LiftFinalizer, Outcome::Lifted) => {
@@ -205,7 +218,10 @@ impl Snapshot {
         match (step, outcome) {
             (Step::Preflight { .. }, Outcome::Writable) => self.run.writable = true,
             (
-                Step::Store { name, .. } | Step::Release { name, .. } | Step::Remove { name, .. },
+                Step::Store { name, .. }
+                | Step::Release { name, .. }
+                | Step::Retain { name, .. }
+                | Step::Remove { name, .. },
                 Outcome::Stale | Outcome::Exists,
             )
             | (Step::Preflight { name }, Outcome::Exists) => {
@@ -246,7 +262,14 @@ impl Snapshot {
                     own.deleting = true;
                 }
             }
-            (Step::Remove { name, .. } | Step::Release { name, .. }, Outcome::SecretGone) => {
+            (Step::Retain { name, .. }, Outcome::Retained(version)) => {
+                self.secrets.insert(name, SecretFacts::Retained(version));
+                self.run.retained = true;
+            }
+            (
+                Step::Remove { name, .. } | Step::Release { name, .. } | Step::Retain { name, .. },
+                Outcome::SecretGone,
+            ) => {
                 let wanted = name == self.token.secret_name;
                 let former = self.secrets.insert(name, SecretFacts::Absent);
                 if let Some(SecretFacts::Own(own)) = former
@@ -316,6 +339,9 @@ impl Snapshot {
             Reason::Revoked => return,
             Reason::Issued => {
                 format!("Created platform token {id} and stored it in Secret {secret}")
+            }
+            Reason::Adopted => {
+                format!("Adopted platform token {id} and stored it in Secret {secret}")
             }
             Reason::Replaced => {
                 let former = self.present().map(|issued| issued.token_id);

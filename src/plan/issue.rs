@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::adopt::{self, adoptee};
 use super::debts::{Debt, debts, leftovers, revoke, surplus};
 use super::keep::{keep, let_go, may_be_gone, release};
 use super::ownership::{inherit, inherit_stray};
@@ -49,6 +50,9 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     }
     if let Some(step) = let_go(s) {
         return Ok(Some(step));
+    }
+    if let Some(token_id) = adoptee(s) {
+        return adopt::plan(s, &token_id, now);
     }
     match s.wanted() {
         SecretFacts::Foreign { trouble, .. } => return yield_to(s, trouble, now),
@@ -172,8 +176,9 @@ pub(super) fn mint(s: &Snapshot, now: Moment) -> Plan {
         }
         _ => s.identity()?,
     };
-    // No two attempts share an id: the next run has another.
-    let id = s.fresh.clone().ok_or(Halt::Silent)?;
+    if s.fresh.is_none() {
+        return Err(Halt::Silent);
+    }
     if !s.run.permitted {
         return Ok(Some(Step::Permit));
     }
@@ -182,6 +187,19 @@ pub(super) fn mint(s: &Snapshot, now: Moment) -> Plan {
             name: s.token.secret_name.clone(),
         }));
     }
+    open(s, identity, given_up, None, now)
+}
+
+/// Opens the next attempt: it mints, or it adopts a token.
+pub(super) fn open(
+    s: &Snapshot,
+    identity: &Identity,
+    given_up: Vec<TokenId>,
+    adopts: Option<TokenId>,
+    now: Moment,
+) -> Plan {
+    // No two attempts share an id: the next run has another.
+    let id = s.fresh.clone().ok_or(Halt::Silent)?;
     let number = s.next_number();
     let at = AttemptRef { number, id };
     if !at.is_plausible() {
@@ -202,6 +220,7 @@ pub(super) fn mint(s: &Snapshot, now: Moment) -> Plan {
             user_id: identity.user_id.clone(),
         },
         given_up,
+        adopts,
     })))
 }
 
@@ -393,6 +412,7 @@ pub(super) fn is_proven(s: &Snapshot, now: Moment) -> bool {
 pub(super) fn over(s: &Snapshot) -> Option<super::Version> {
     match s.wanted() {
         SecretFacts::Own(own) => Some(own.version.clone()),
-        _ => None,
+        SecretFacts::Retained(version) => Some(version.clone()),
+        _ => s.run.adopted.as_ref()?.over.clone(),
     }
 }

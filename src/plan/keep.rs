@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::adopt::{came_from_elsewhere, strike as strike_released};
 use super::debts::{Debt, LISTED_WITHIN, revoke, surplus};
 use super::fold::mismatch;
 use super::issue::{is_proven, mint, store};
@@ -22,6 +23,9 @@ pub(super) fn keep(s: &Snapshot, issued: &Issued, now: Moment) -> Plan {
         SecretFacts::Own(own) if own.deleting => release(s, own, now),
         SecretFacts::Own(own) if s.is_whole(own) && own.issued.as_ref() == Some(issued) => {
             if let Some(step) = verify(s, own, issued) {
+                return Ok(Some(step));
+            }
+            if let Some(step) = strike_released(s, issued) {
                 return Ok(Some(step));
             }
             tidy(s, now)
@@ -94,7 +98,8 @@ fn verify(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> Option<Step> {
 
 /// Ready means that the value has answered since it was stored; a status that says so of this very Secret will do.
 pub(super) fn has_answered(s: &Snapshot, own: &OwnSecret, issued: &Issued) -> bool {
-    let wanted = !matches!(&s.account, AccountFacts::Ready(identity) if !identity.verify);
+    let trusted = matches!(&s.account, AccountFacts::Ready(identity) if !identity.verify);
+    let wanted = !trusted || came_from_elsewhere(s, issued);
     let status = &s.token.status;
     let version = &own.version.resource_version;
     let said = is_ready(status)

@@ -9,8 +9,8 @@ use k8s_openapi::jiff::Timestamp;
 use super::debts::{Debt, Evidence, revoke};
 use super::issue::find_out;
 use super::{
-    AccountFacts, Admission, Fate, Memory, Moment, OpenAttempt, Outcome, Plan, Run, Snapshot, Step,
-    TokenFacts, Trouble,
+    AccountFacts, Admission, Fate, Memory, Moment, OpenAttempt, Outcome, Plan, Policy, Run,
+    Snapshot, Step, TokenFacts, Trouble,
 };
 use crate::api::{
     Attempt, Entry, NamedToken, OwedToken, Owner, PlatformTokenStatus, Reason, TokenHash,
@@ -133,7 +133,9 @@ impl Snapshot {
                     open.fate = Fate::Void;
                 }
             }
-            (Entry::Released(token), Outcome::Recorded) => self.settle(token.token_id),
+            (Entry::Released(token), Outcome::Recorded) => self.note_released(token.token_id),
+            // Nothing lets go of it before that is written down.
+            (Entry::Released(_), Outcome::Failed(trouble)) => self.run.trouble = Some(trouble),
             // Then the deletion has to wait after all.
             (_, Outcome::Failed(trouble)) => {
                 self.note_warning(trouble.reason, trouble.message);
@@ -157,6 +159,8 @@ impl TokenFacts {
             deleted_at: Some(Timestamp::MIN),
             finalizers: Vec::new(),
             secret_name: String::new(),
+            policy: Policy::default(),
+            adopts: None,
             holds_secrets: true,
             admission: Admission::Unknown,
             take_over: None,

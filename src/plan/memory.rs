@@ -140,6 +140,26 @@ impl OpenAttempt {
     }
 }
 
+impl Fate {
+    /// Of an attempt that was just opened. One that adopts a token sends no POST.
+    pub(super) fn of_new(attempt: &Attempt) -> Self {
+        if attempt.adopts.is_some() {
+            Self::Void
+        } else {
+            Self::Unsent
+        }
+    }
+
+    /// Of an attempt that another process may have opened.
+    pub(super) fn of_found(attempt: &Attempt) -> Self {
+        if attempt.adopts.is_some() {
+            Self::Void
+        } else {
+            Self::Unknown { searched: None }
+        }
+    }
+}
+
 /// What became of an attempt's POST, as far as this process knows.
 #[derive(Debug, Clone)]
 pub enum Fate {

@@ -6,8 +6,9 @@
 //!
 //! - `issue`: the rules of a PlatformToken that lives, and how it comes to a token. `keep`: verify, repair, move, tidy.
 //! - `admission`: whether an account gives new tokens to a namespace.
+//! - `adopt`: how it comes to a token that there is already.
 //! - `retire`: the rules of one that is being deleted: revoke, then let go. `debts`: what there is to revoke. `ledger`: what
-//!   is put off, and how it is paid.
+//!   is put off, and how it is paid. `policy`: what is left behind on purpose.
 //! - `ownership`: whose a Secret is, and when one that was left is taken over.
 //! - `stock`: which tokens of an account are ours, and which may be and are named by nothing.
 //! - `upstream`: what the platform's lists tell of an attempt.
@@ -17,6 +18,7 @@
 
 mod account;
 mod admission;
+mod adopt;
 mod debts;
 mod fold;
 mod issue;
@@ -24,6 +26,7 @@ mod keep;
 mod ledger;
 mod memory;
 mod ownership;
+mod policy;
 mod report;
 mod retire;
 mod secret;
@@ -39,12 +42,14 @@ use k8s_openapi::jiff::Timestamp;
 
 pub use account::{Proof, report_account};
 pub use admission::{Admission, Labels};
+pub use adopt::{Adopted, Adoption, Rival, adopt};
 pub use debts::{Debt, Evidence};
 pub use ledger::takes_the_place;
 pub use memory::{Fate, Leftover, Memory, Missing, OpenAttempt};
 pub use ownership::{Former, LeftSecret, Reader, other_owner};
+pub use policy::Policy;
 pub use report::{report, report_invalid};
-pub use secret::{OwnSecret, SecretFacts, Version, read, render, render_preflight};
+pub use secret::{OwnSecret, SecretFacts, Version, read, recorded_value, render, render_preflight};
 pub use snapshot::{AccountFacts, Identity, Run, Snapshot, TokenFacts};
 pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
 pub use stock::{Claims, Listing, Stock, Stocktaking, Unclaimed, baseline, take_stock};

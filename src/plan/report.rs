@@ -37,7 +37,10 @@ pub fn report(s: &Snapshot, verdict: &Verdict, now: Moment) -> Option<PlatformTo
             let current = s.is_whole(own) && status.secret_name.as_ref() == Some(wanted);
             status.secret_resource_version = current.then(|| own.version.resource_version.clone());
         }
-        SecretFacts::Absent | SecretFacts::Foreign { .. } | SecretFacts::Left(_) => {
+        SecretFacts::Absent
+        | SecretFacts::Foreign { .. }
+        | SecretFacts::Left(_)
+        | SecretFacts::Retained(_) => {
             status.secret_resource_version = None;
         }
         SecretFacts::Unread { .. } => {}

@@ -3,10 +3,11 @@
 //! Its Secrets are deleted before it goes, and lose our finalizer after it: whatever is left by a crash between the two
 //! still holds the value that revokes itself, and needs no account.
 
-use super::debts::{Debt, debts};
+use super::debts::Debt;
 use super::issue::read_secrets;
 use super::keep::let_go;
 use super::ledger::{find_out_or_put_off, pay};
+use super::policy::{orphans, owed, release_token, retain};
 use super::{AccountFacts, Fate, Halt, Moment, OwnSecret, Plan, Snapshot, Step};
 
 /// The next step of a PlatformToken that goes.
@@ -23,7 +24,7 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
         return Ok(None);
     }
     let has_value = |debt: &Debt| debt.value.is_some();
-    if let Some(debt) = debts(s).into_iter().find(has_value) {
+    if let Some(debt) = owed(s).into_iter().find(has_value) {
         return pay(s, debt, now);
     }
     if let Some(open) = s.open_attempt()
@@ -32,27 +33,34 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     {
         return Ok(Some(step));
     }
-    if let Some(debt) = debts(s).into_iter().next() {
+    if let Some(debt) = owed(s).into_iter().next() {
         return pay(s, debt, now);
+    }
+    if let Some(step) = release_token(s) {
+        return Ok(Some(step));
     }
     if let Some(step) = let_go(s) {
         return Ok(Some(step));
     }
-    let find = |wanted: fn(&OwnSecret) -> bool| {
+    if let Some(step) = retain(s) {
+        return Ok(Some(step));
+    }
+    let find = |wanted: &dyn Fn(&OwnSecret) -> bool| {
         let found = s.own_secrets().find(|(_, own)| wanted(own));
         found.map(|(name, own)| (name.clone(), own.version.clone()))
     };
-    if let Some((name, version)) = find(|own| !own.deleting) {
+    if let Some((name, version)) = find(&|own| !own.deleting) {
         return Ok(Some(Step::Remove { name, version }));
     }
-    // Without its labels no watch would show what a crash leaves.
-    if let Some((name, version)) = find(|own| own.held && !own.whole) {
+    // Without its labels no watch would show what a crash leaves; and whoever finishes a Secret that is left revokes its
+    // token.
+    if let Some((name, version)) = find(&|own| own.held && (!own.whole || orphans(s))) {
         return Ok(Some(Step::Release { name, version }));
     }
     if s.token.is_held() && !s.run.gone {
         return Ok(Some(Step::LiftFinalizer));
     }
-    Ok(find(|own| own.held).map(|(name, version)| Step::Release { name, version }))
+    Ok(find(&|own| own.held).map(|(name, version)| Step::Release { name, version }))
 }
 
 /// Whether a Secret is being deleted and our finalizer keeps it.

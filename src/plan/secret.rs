@@ -32,6 +32,8 @@ pub enum SecretFacts {
     },
     /// Its owner is gone: it is this PlatformToken's to take over.
     Left(Box<LeftSecret>),
+    /// Nobody's: its PlatformToken has let go of it on purpose, and its token does not live. It may be written over.
+    Retained(Version),
     /// It is this PlatformToken's.
     Own(Box<OwnSecret>),
 }
@@ -160,6 +162,9 @@ pub fn read(secret: &Secret, reader: Reader<'_>, former: &Former) -> SecretFacts
     let nothing = BTreeMap::new();
     let annotations = secret.metadata.annotations.as_ref().unwrap_or(&nothing);
     let name = secret.metadata.name.as_deref().unwrap_or_default();
+    if is_free(secret, reader.owner) {
+        return SecretFacts::Retained(Version::of(&secret.metadata));
+    }
     let nobodys = |whose: &str| SecretFacts::Foreign {
         trouble: Trouble::stalled(
             Reason::SecretNotWritable,
@@ -228,8 +233,37 @@ fn read_own(
     }
 }
 
+/// Whether a PlatformToken of this namespace has let go of a Secret whose token does not live.
+pub(super) fn is_free(secret: &Secret, reader: &Owner) -> bool {
+    let Some(annotations) = &secret.metadata.annotations else {
+        return false;
+    };
+    let here = annotations.get(names::SECRET) == secret.metadata.name.as_ref()
+        && owner_of(secret).is_some_and(|said| said.is_beside(reader));
+    let left = annotations.contains_key(names::RETAINED)
+        && !annotations.contains_key(names::TOKEN_ID)
+        && secret.metadata.deletion_timestamp.is_none();
+    here && left && !is_held(secret)
+}
+
+/// Whether a Secret names this PlatformToken as its owner.
+pub(super) fn is_ours(secret: &Secret, owner: &Owner) -> bool {
+    owner_of(secret).as_ref() == Some(owner)
+}
+
+fn owner_of(secret: &Secret) -> Option<Owner> {
+    Owner::parse(secret.metadata.annotations.as_ref()?.get(names::OWNER)?).ok()
+}
+
+/// The value that a Secret records to be this token's.
+#[must_use]
+pub fn recorded_value(secret: &Secret, id: &TokenId) -> Option<TokenValue> {
+    let issued = Issued::from_annotations(secret.metadata.annotations.as_ref()?)?;
+    value_of(secret, &issued.hash).filter(|_| issued.token_id == *id)
+}
+
 /// The value with this hash, if it stands under either of the keys that we write: a user may have edited one.
-fn value_of(secret: &Secret, hash: &TokenHash) -> Option<TokenValue> {
+pub(super) fn value_of(secret: &Secret, hash: &TokenHash) -> Option<TokenValue> {
     let data = secret.data.as_ref()?;
     [names::TOKEN_KEY, names::TOKEN_VARIABLE]
         .iter()

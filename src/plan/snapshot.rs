@@ -7,7 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::step::bound;
 use super::{
-    Admission, Fate, Memory, Moment, Note, OpenAttempt, OwnSecret, Recovery, SecretFacts, Trouble,
+    Admission, Adopted, Fate, Memory, Moment, Note, OpenAttempt, OwnSecret, Policy, Recovery,
+    SecretFacts, Trouble,
 };
 use crate::api::{
     Attempt, AttemptId, Dialect, Issued, MalformedRecord, Owner, PlatformTokenStatus, Reason,
@@ -55,6 +56,10 @@ pub struct TokenFacts {
     pub finalizers: Vec<String>,
     /// The name that its Secret shall have.
     pub secret_name: String,
+    /// What becomes of its token and its Secret when it goes.
+    pub policy: Policy,
+    /// The token that it shall take over instead of having one minted.
+    pub adopts: Option<TokenId>,
     /// Whether our finalizer goes on its Secrets.
     pub holds_secrets: bool,
     /// Whether it may have a new token of its account.
@@ -143,6 +148,12 @@ pub struct Run {
     pub writable: bool,
     /// What the platform said of a lost value.
     pub recovery: Option<Recovery>,
+    /// The token that is to be adopted, as it was found fit.
+    pub adopted: Option<Adopted>,
+    /// No entry of the ledger says any more that the token is released.
+    pub struck: bool,
+    /// The Secret that stays was let go of.
+    pub retained: bool,
     /// The token that is gone upstream, though its value is in the Secret.
     pub vanished: Option<TokenId>,
     /// What we had read was out of date.
@@ -251,7 +262,7 @@ impl Snapshot {
                     ..attempt.clone()
                 },
                 seen: now,
-                fate: Fate::Unknown { searched: None },
+                fate: Fate::of_found(attempt),
                 others: BTreeSet::new(),
             };
             // Whoever superseded our attempt cannot know what it made.

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use std::collections::BTreeSet;
 
-use super::{SecretFacts, Trouble, Version};
+use super::{Adopted, SecretFacts, Trouble, Version};
 use crate::api::{Attempt, Entry, Issued, Reason, TokenHash, TokenId, TokenValue, UserId};
 
 /// One effect on Kubernetes or the platform. Each is carried out by one function of the shell.
@@ -34,6 +34,20 @@ pub enum Step {
     FindMinted(Attempt),
     /// Ask the platform for the value of a token that no Secret holds any more.
     Recover(Issued),
+    /// Look at a token that is to be adopted, and at all that speaks against that.
+    Adopt {
+        /// The attempt that claims it.
+        attempt: Attempt,
+        /// Which one.
+        token_id: TokenId,
+    },
+    /// Strike the entry of the ledger that says that a token is released.
+    Strike {
+        /// Which one.
+        token_id: TokenId,
+        /// The platform that it lives on.
+        base_url: String,
+    },
     /// Write the Secret: create it, or replace what was read.
     Store {
         /// Its name.
@@ -62,6 +76,15 @@ pub enum Step {
         name: String,
         /// Exactly this one.
         version: Version,
+    },
+    /// Let go of a Secret that stays: nothing of ours keeps it or shows it to us any more.
+    Retain {
+        /// Its name.
+        name: String,
+        /// Exactly this one.
+        version: Version,
+        /// Its token lives on, and it goes on saying which one that is.
+        lives: bool,
     },
     /// Delete a Secret; our finalizer keeps it.
     Remove {
@@ -99,9 +122,12 @@ impl Step {
             Self::Look => "look",
             Self::FindMinted(_) => "find_minted",
             Self::Recover(_) => "recover",
+            Self::Adopt { .. } => "adopt",
+            Self::Strike { .. } => "strike",
             Self::Store { .. } => "store",
             Self::Verify { .. } => "verify",
             Self::Release { .. } => "release",
+            Self::Retain { .. } => "retain",
             Self::Remove { .. } => "remove",
             Self::Revoke { .. } => "revoke",
             Self::Record(..) => "record",
@@ -188,12 +214,20 @@ pub enum Outcome {
     Suspects(Vec<TokenId>),
     /// What the platform knows of a lost value.
     Recovered(Recovery),
+    /// The token may be adopted, and how.
+    Adopted(Adopted),
+    /// No entry of the ledger says any more that the token is released.
+    Struck,
+    /// The ledger says that the token is to be revoked, which is final.
+    Owed,
     /// The Secret is written.
     Stored(Version),
     /// The value answered.
     Verified,
     /// The platform does not know the value; what to tell if nothing else says that the token is gone.
     ValueUnknown(Trouble),
+    /// The Secret is nobody's, and is this one now.
+    Retained(Version),
     /// The Secret is marked as deleting, and is this one now.
     SecretDeleting(Version),
     /// The Secret is gone, or no concern of ours any more.

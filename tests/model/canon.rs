@@ -367,6 +367,7 @@ fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
         proven: _,
         gone: _,
         permitted: _,
+        struck: _,
         writable: _,
         stale: _,
         recovery,

@@ -34,6 +34,8 @@ impl Rules {
             deleted_at,
             finalizers,
             secret_name: _,
+            policy: _,
+            adopts: _,
             holds_secrets: _,
             admission: _,
             take_over: _,
@@ -48,6 +50,10 @@ impl Rules {
             permitted,
             writable,
             recovery,
+            // Nothing is adopted here.
+            adopted: _,
+            struck,
+            retained: _,
             vanished,
             stale,
             trouble,
@@ -71,6 +77,7 @@ impl Rules {
             proven: proven.map(|at| self.ticks(NOW.abs_diff(at.elapsed))),
             gone,
             permitted,
+            struck,
             writable,
             stale,
             recovery: recovery.map(|recovery| match recovery {
@@ -171,6 +178,7 @@ pub(crate) fn attempt_back(attempt: &Attempt) -> world::Attempt {
         owner: _,
         account: _,
         given_up,
+        adopts: _,
     } = attempt;
     world::Attempt {
         at: names_of::at(at),
@@ -245,6 +253,7 @@ pub(crate) fn secret_back(facts: &SecretFacts) -> Facts {
             let version = |dying: &Version| names_of::number(&dying.resource_version);
             Facts::Foreign(dying.as_ref().map(version))
         }
+        SecretFacts::Retained(_) => unreachable!("nothing is retained here"),
         SecretFacts::Own(own) => {
             let OwnSecret {
                 version,

@@ -112,6 +112,8 @@ pub(crate) struct Run {
     pub proven: Option<u8>,
     pub gone: bool,
     pub permitted: bool,
+    /// Nothing says any more that its token is released.
+    pub struck: bool,
     pub writable: bool,
     pub stale: bool,
     pub recovery: Option<Recovery>,
@@ -180,6 +182,7 @@ pub(crate) enum Answer {
     /// The attempt, and the resourceVersion of the PlatformToken.
     Opened(Attempt, u8),
     Permitted,
+    Struck,
     Current,
     TokenGone,
     Minted(u8),
@@ -218,6 +221,7 @@ impl Run {
             proven: None,
             gone: false,
             permitted: false,
+            struck: false,
             writable: false,
             stale: false,
             recovery: None,

@@ -96,6 +96,7 @@ impl Names {
                 .iter()
                 .map(|token| self.id(*token).clone())
                 .collect(),
+            adopts: None,
             owner: self.owners[usize::from(attempt.at.id / GROUP)].clone(),
             account: AttemptAccount {
                 base_url: PLATFORM.into(),

@@ -32,6 +32,8 @@ impl Rules {
                 vec![]
             },
             secret_name: self.secret_names[i].to_string(),
+            policy: plan::Policy::default(),
+            adopts: None,
             holds_secrets: true,
             admission: Admission::Granted,
             take_over: None,
@@ -70,6 +72,9 @@ impl Rules {
         snapshot.run = plan::Run {
             ledger: false,
             failed: false,
+            adopted: None,
+            struck: run.struck,
+            retained: false,
             proven: run.proven.map(|ago| self.now(ago)),
             gone: run.gone,
             permitted: run.permitted,
@@ -255,6 +260,7 @@ impl Rules {
                 resource_version: version.to_string(),
             },
             Answer::Permitted => Outcome::Permitted,
+            Answer::Struck => Outcome::Struck,
             Answer::Current => Outcome::Current,
             Answer::TokenGone => Outcome::TokenGone,
             Answer::Minted(token) => Outcome::Minted(self.names.minted(*token)),

@@ -22,6 +22,8 @@ struct Stored {
     owner_uid: String,
     id: Option<TokenId>,
     value: Option<TokenValue>,
+    /// Its PlatformToken has let go of it, and nothing of ours keeps it.
+    retained: bool,
 }
 
 impl World {
@@ -61,6 +63,7 @@ impl World {
             .with(|sandbox, _| sandbox.model.live().cloned().collect());
         let strangers = self.state().strangers.clone();
         let mut suspects = self.suspects();
+        suspects.extend(self.released());
         suspects.extend(self.repeated_unseen());
         suspects.extend(self.masked_without_tags());
         suspects.extend(self.lost_with_a_broken_account());
@@ -74,7 +77,8 @@ impl World {
                         .is_some_and(|value| value.hash() == token.hash)
                 })
                 .collect();
-            for secret in &held {
+            let kept: Vec<&&Stored> = held.iter().filter(|secret| !secret.retained).collect();
+            for secret in &kept {
                 of_owner
                     .entry(&secret.owner_uid)
                     .or_default()
@@ -83,8 +87,8 @@ impl World {
             if held.is_empty() && !suspects.contains(&token.id) {
                 broken.push(format!("token {} lives, and no Secret holds it", token.id));
             }
-            if held.len() > 1 {
-                let names: Vec<&str> = held.iter().map(|secret| secret.name.as_str()).collect();
+            if kept.len() > 1 {
+                let names: Vec<&str> = kept.iter().map(|secret| secret.name.as_str()).collect();
                 broken.push(format!(
                     "token {} is in several Secrets: {names:?}",
                     token.id
@@ -223,7 +227,7 @@ impl World {
             .filter_map(|(_, token)| Some(token["metadata"]["uid"].as_str()?.to_owned()))
             .collect();
         let secrets = self.stored().into_iter();
-        let left = secrets.filter(|secret| !owners.contains(&secret.owner_uid));
+        let left = secrets.filter(|secret| !secret.retained && !owners.contains(&secret.owner_uid));
         left.map(|secret| secret.name).collect()
     }
 
@@ -363,6 +367,8 @@ impl World {
                     owner_uid: owner.rsplit('/').next().unwrap_or_default().to_owned(),
                     id: id.and_then(|id| TokenId::parse(id).ok()),
                     value: value.and_then(|value| TokenValue::parse(&value).ok()),
+                    retained: !annotations[names::RETAINED].is_null()
+                        && finalizers(secret).next().is_none(),
                 })
             })
             .collect()

@@ -79,8 +79,15 @@ async fn live(world: &Arc<World>, chance: &mut Chance, lasts: Duration) {
     });
     world.credentials_of("alice");
     sleep(Duration::from_mins(20)).await;
+    // The advice of a PlatformToken whose token cannot be adopted, and then that of one whose Secret is someone else's.
     for name in ["one", "two", "three"] {
-        // The advice of a PlatformToken whose Secret is someone else's.
+        if world.reason(name).as_deref() == Some("AdoptionRefused") {
+            let minting = json!({ "spec": { "adoptTokenID": null } });
+            world.patch(Kind::Token, name, minting);
+        }
+    }
+    sleep(Duration::from_mins(20)).await;
+    for name in ["one", "two", "three"] {
         if let Some(secret) = world.secret_in_the_way_of(name) {
             world.delete(Kind::Secret, &secret);
         }
@@ -91,7 +98,7 @@ async fn live(world: &Arc<World>, chance: &mut Chance, lasts: Duration) {
 /// One deed of somebody.
 fn act(world: &Arc<World>, chance: &mut Chance) {
     let name = *chance.pick(&["one", "one", "two", "three"]);
-    match chance.below(16) {
+    match chance.below(18) {
         0..=2 => world.token(name),
         3 => world.delete(Kind::Token, name),
         4 => world.delete(Kind::Secret, name),
@@ -133,6 +140,18 @@ fn act(world: &Arc<World>, chance: &mut Chance) {
             world.create(Kind::Secret, secret);
             let spec = json!({ "spec": { "secret": { "name": theirs } } });
             world.patch(Kind::Token, name, spec);
+        }
+        15 => {
+            let token = *chance.pick(&["Delete", "Orphan"]);
+            let secret = *chance.pick(&["Delete", "Retain"]);
+            let spec = json!({ "deletionPolicy": token, "secret": { "deletionPolicy": secret } });
+            world.patch(Kind::Token, name, json!({ "spec": spec }));
+        }
+        // Known limit: whose an adopted token is, its value tells alone.
+        16 if !world.setup.platform.mask_values => {
+            if let Some(id) = world.released().first() {
+                world.token_with(name, json!({ "adoptTokenID": id, "secret": {} }));
+            }
         }
         _ => break_the_platform(world, chance),
     }

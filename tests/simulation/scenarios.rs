@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use platform_token_operator::api::names;
+use platform_token_operator::api::{TokenId, names};
 use platform_token_operator::sandbox::{Fault, Match, Route, Rule, Shape, Verb, When};
 use serde_json::json;
 use tokio::time::sleep;
@@ -63,6 +63,10 @@ pub(crate) const ALL: &[Scenario] = scenarios![
     a_strangers_secret,
     a_copy,
     what_was_left_is_taken_over,
+    a_token_lives_on_and_is_adopted,
+    a_secret_stays_with_its_token,
+    a_secret_stays_without_its_token,
+    two_adopt_one_token,
     the_namespace_goes,
 ];
 
@@ -102,6 +106,52 @@ async fn recreate(world: Arc<World>) {
     world.until_gone(Kind::Token, "one").await;
     world.token("one");
     world.until_ready("one").await;
+}
+
+/// Leaves the token, the Secret or both of `one` behind.
+async fn leave(world: &World, token: &str, secret: &str) -> Option<TokenId> {
+    world.account();
+    let spec = json!({ "deletionPolicy": token, "secret": { "deletionPolicy": secret } });
+    world.token_with("one", spec);
+    world.until_ready("one").await;
+    let id = world.token_id("one");
+    world.delete(Kind::Token, "one");
+    world.until_gone(Kind::Token, "one").await;
+    id
+}
+
+fn adopting(id: Option<TokenId>) -> serde_json::Value {
+    json!({ "adoptTokenID": id, "secret": {} })
+}
+
+async fn a_token_lives_on_and_is_adopted(world: Arc<World>) {
+    let id = leave(&world, "Orphan", "Delete").await;
+    world.until_gone(Kind::Secret, "one").await;
+    world.token_with("two", adopting(id));
+    world.until_ready("two").await;
+}
+
+async fn a_secret_stays_with_its_token(world: Arc<World>) {
+    let id = leave(&world, "Orphan", "Retain").await;
+    world.token_with("one", adopting(id));
+    world.until_ready("one").await;
+}
+
+async fn a_secret_stays_without_its_token(world: Arc<World>) {
+    leave(&world, "Delete", "Retain").await;
+    world.token("one");
+    world.until_ready("one").await;
+}
+
+async fn two_adopt_one_token(world: Arc<World>) {
+    let id = leave(&world, "Orphan", "Delete").await;
+    world.until_gone(Kind::Secret, "one").await;
+    world.token_with("two", adopting(id.clone()));
+    sleep(Duration::from_millis(30)).await;
+    world.token_with("three", adopting(id));
+    world.until_ready("two").await;
+    world.delete(Kind::Token, "three");
+    world.until_gone(Kind::Token, "three").await;
 }
 
 async fn repair(world: Arc<World>) {

@@ -1,6 +1,7 @@
 //! What users, strangers and other programs do. They speak to the API server and the platform without delay, and what
 //! they do is no effect of ours.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,8 +107,12 @@ impl World {
 
     /// Creates a PlatformToken on the account `main`.
     pub(crate) fn token(&self, name: &str) {
-        let account = json!({ "kind": "PlatformAccount", "name": "main" });
-        let spec = json!({ "accountRef": account, "secret": {} });
+        self.token_with(name, json!({ "secret": {} }));
+    }
+
+    /// The same, with more in its spec.
+    pub(crate) fn token_with(&self, name: &str, mut spec: Value) {
+        spec["accountRef"] = json!({ "kind": "PlatformAccount", "name": "main" });
         self.create(
             Kind::Token,
             json!({ "metadata": { "name": name }, "spec": spec }),
@@ -263,6 +268,16 @@ impl World {
 }
 
 impl World {
+    /// The tokens that live on without a PlatformToken, as the ledger says.
+    pub(crate) fn released(&self) -> BTreeSet<TokenId> {
+        let released = entries(&self.store()).into_iter();
+        let released = released.filter_map(|entry| match entry {
+            Entry::Released(token) => Some(token.token_id),
+            _ => None,
+        });
+        released.collect()
+    }
+
     /// Whether the ledger has something that only an account can pay, and there is none any more. What had its value when
     /// its PlatformToken went needs none.
     pub(crate) async fn waits_for_an_account(&self) -> bool {
@@ -270,12 +285,12 @@ impl World {
             return false;
         }
         for _ in 0..LONG_ENOUGH.as_secs() / 10 {
-            if entries(&self.store()).is_empty() {
+            if owed(&self.store()).is_empty() {
                 return false;
             }
             sleep(Duration::from_secs(10)).await;
         }
-        let owed = entries(&self.store());
+        let owed = owed(&self.store());
         for id in owed.iter().filter_map(Entry::token_id) {
             self.violated(format!("token {id} waits in the ledger for an account"));
         }
@@ -300,6 +315,13 @@ impl World {
         let _ = self.change(|store, now| store.handle(&request, now));
         self.account();
     }
+}
+
+/// What the ledger has that has to be paid.
+fn owed(store: &Store) -> Vec<Entry> {
+    let entries = entries(store).into_iter();
+    let owed = entries.filter(|entry| !matches!(entry, Entry::Released(_)));
+    owed.collect()
 }
 
 /// What the ledger has.

@@ -56,6 +56,7 @@ pub(crate) const ALL: &[Expectation] = expectations![
     a_lease_is_created_once_and_replaced_at_its_version,
     a_lease_that_is_gone_is_not_replaced,
     a_list_is_by_label,
+    a_list_is_by_field,
     events_name_themselves,
     nothing_new_enters_a_namespace_that_goes,
 ];
@@ -566,6 +567,20 @@ async fn a_list_is_by_label(place: Place) {
     assert!(names(everywhere.items).contains(&"labelled".into()));
     let all = place.secrets().list(&ListParams::default()).await.unwrap();
     assert!(names(all.items).contains(&"plain".into()));
+}
+
+async fn a_list_is_by_field(place: Place) {
+    let mut token = place.token("adopting");
+    token.data["spec"]["adoptTokenID"] = json!("wanted");
+    create(&place.tokens(), &token).await.unwrap();
+    place.create_token("minting").await;
+    let by_field = ListParams::default().fields("spec.adoptTokenID=wanted");
+    let everywhere: Api<DynamicObject> = Api::all_with(place.client.clone(), &place.tokens);
+    for api in [place.tokens(), everywhere] {
+        let listed = api.list(&by_field).await.unwrap();
+        let names: Vec<String> = listed.iter().map(ResourceExt::name_any).collect();
+        assert_eq!(names, ["adopting"]);
+    }
 }
 
 async fn events_name_themselves(place: Place) {

@@ -35,7 +35,7 @@ pub(crate) fn plane() -> &'static Plane {
 }
 
 /// How many tests can have a namespace that is served under Roles.
-const NAMESPACES: usize = 12;
+const NAMESPACES: usize = 16;
 
 /// Another control plane, whose operator serves some namespaces alone.
 pub(crate) fn scoped_plane() -> &'static Plane {

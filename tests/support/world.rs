@@ -15,7 +15,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource};
-use platform_token_operator::api::{PlatformAccount, PlatformToken, UserId};
+use platform_token_operator::api::{Entry, PlatformAccount, PlatformToken, TokenId, UserId, names};
 use platform_token_operator::clock::Clock;
 use platform_token_operator::sandbox::{self, Config, LiveToken, Route, Shared, Verb};
 use serde::Serialize;
@@ -390,6 +390,19 @@ impl World {
             let calls = calls.filter(|(call, _)| call.method == method && call.route == route);
             calls.map(|(_, count)| count).sum()
         })
+    }
+
+    /// The tokens of this platform that the ledger says are released.
+    pub(crate) async fn released(&self) -> Vec<TokenId> {
+        let ledger: Api<Secret> = Api::namespaced(self.client.clone(), names::OPERATOR);
+        let scope = ListParams::default().labels(names::LEDGER_LABEL);
+        let entries = ledger.list_metadata(&scope).await.unwrap();
+        let entries = entries.iter().map(|secret| Entry::parse(&secret.metadata));
+        let released = entries.filter_map(|entry| match entry.unwrap() {
+            Entry::Released(token) if token.base_url == self.base_url => Some(token.token_id),
+            _ => None,
+        });
+        released.collect()
     }
 
     /// The events about an object: type, reason, note.

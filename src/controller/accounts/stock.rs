@@ -328,6 +328,7 @@ fn claim(claims: &mut Claims, token: &PlatformToken, stored: &BTreeMap<String, u
     claims
         .named
         .extend(status.and_then(|status| status.token_id.clone()));
+    claims.named.extend(token.spec.adopt_token_id.clone());
     let Some(text) = token.annotations().get(names::ATTEMPT) else {
         return;
     };
@@ -338,6 +339,10 @@ fn claim(claims: &mut Claims, token: &PlatformToken, stored: &BTreeMap<String, u
             let known = known.map_or(0, |attempt| attempt.number);
             let newest = known.max(stored.get(&uid).copied().unwrap_or(0));
             if attempt.owner.uid == uid && attempt.at.number > newest {
+                if let Some(adopts) = attempt.adopts {
+                    claims.named.insert(adopts);
+                    return;
+                }
                 claims.open.insert(attempt.at.id, attempt.account);
             }
         }
@@ -417,6 +422,27 @@ mod tests {
         assert!(matches!(failed, Err(KubeError::Failed(_))), "{failed:?}");
         let refused = claimed(403, Served::Everywhere).await;
         assert!(matches!(refused, Err(KubeError::Refused(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn what_is_to_be_adopted_is_named_and_holds_nothing_off() {
+        let id = |text| TokenId::parse(text).unwrap();
+        let attempt = json!({
+            "number": 1, "id": "attempt", "openedAt": "2026-01-01T00:00:00Z", "dialect": "current",
+            "owner": "cluster/ns/t/u", "account": { "baseURL": "https://x" }, "adopts": "by-attempt",
+        });
+        let token = serde_json::from_value(json!({
+            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformToken",
+            "metadata": {
+                "name": "t", "namespace": "ns", "uid": "u",
+                "annotations": { names::ATTEMPT: attempt.to_string() },
+            },
+            "spec": { "adoptTokenID": "by-spec" },
+        }));
+        let mut claims = Claims::default();
+        claim(&mut claims, &token.unwrap(), &BTreeMap::new());
+        assert_eq!(claims.named, [id("by-attempt"), id("by-spec")].into());
+        assert!(claims.open.is_empty() && !claims.unreadable);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::Executor;
-use crate::api::{Attempt, PlatformToken, names};
+use crate::api::{Attempt, Issued, PlatformToken, names};
 use crate::controller::kubernetes::{KubeError, call, call_opt, version};
 use crate::controller::trouble::{of_kubernetes, of_secret};
 use crate::plan::{Outcome, SecretFacts, Snapshot, Trouble, Version, read, render_preflight};
@@ -112,8 +112,10 @@ impl Executor<'_> {
                 secret.type_ = None;
                 // A merge removes only what it says to be nothing.
                 let mut patch = json!(secret);
-                let record = &mut patch["metadata"]["annotations"][names::GIVEN_UP];
-                *record = record.take();
+                for name in [names::GIVEN_UP, names::RETAINED] {
+                    let record = &mut patch["metadata"]["annotations"][name];
+                    *record = record.take();
+                }
                 call(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await
             }
         };
@@ -144,6 +146,42 @@ impl Executor<'_> {
             Ok(secret) => {
                 self.wrote_secret(&secret);
                 Outcome::SecretGone
+            }
+            Err(KubeError::NotFound(_)) => Outcome::SecretGone,
+            Err(error) => stale_or(error, |error| of_secret(name, error)),
+        }
+    }
+
+    pub(super) async fn retain(
+        &mut self,
+        s: &Snapshot,
+        name: &str,
+        version: &Version,
+        lives: bool,
+    ) -> Outcome {
+        let mut annotations = json!({ names::RETAINED: "true", names::GIVEN_UP: null });
+        if !lives {
+            for name in Issued::RECORD {
+                annotations[name] = Value::Null;
+            }
+        }
+        let patch = json!({ "metadata": {
+            "uid": version.uid,
+            "resourceVersion": version.resource_version,
+            "finalizers": version.other_finalizers,
+            "labels": { names::MANAGED_LABEL: null, names::MANAGED_BY_LABEL: null },
+            "annotations": annotations,
+        }});
+        match call(self.secrets(s).patch_metadata(
+            name,
+            &PatchParams::default(),
+            &Patch::Merge(patch),
+        ))
+        .await
+        {
+            Ok(secret) => {
+                self.wrote_secret(&secret);
+                Outcome::Retained(Version::of(&secret.metadata))
             }
             Err(KubeError::NotFound(_)) => Outcome::SecretGone,
             Err(error) => stale_or(error, |error| of_secret(name, error)),
@@ -200,7 +238,7 @@ impl Executor<'_> {
         Ok(token.resource_version().unwrap_or_default())
     }
 
-    fn secrets(&self, s: &Snapshot) -> Api<Secret> {
+    pub(super) fn secrets(&self, s: &Snapshot) -> Api<Secret> {
         Api::namespaced(self.context.client.clone(), &s.token.owner.namespace)
     }
 

@@ -1,6 +1,7 @@
 //! Carries out steps: one function each, and no decisions. `kubernetes` has those on Secrets and the PlatformToken,
 //! `platform` those on the platform.
 
+mod adopt;
 mod kubernetes;
 mod platform;
 
@@ -80,6 +81,8 @@ impl Executor<'_> {
             Step::Mint(attempt) => self.mint(attempt).await,
             Step::FindMinted(attempt) => self.find_minted(s, attempt).await,
             Step::Recover(issued) => self.recover(issued).await,
+            Step::Adopt { attempt, token_id } => self.adopt(s, attempt, token_id).await,
+            Step::Strike { token_id, base_url } => self.strike(base_url, token_id).await,
             Step::Store {
                 name,
                 issued,
@@ -100,6 +103,11 @@ impl Executor<'_> {
             }
             Step::Verify { issued, value } => self.verify(s, issued, value).await,
             Step::Release { name, version } => self.release(s, name, version).await,
+            Step::Retain {
+                name,
+                version,
+                lives,
+            } => self.retain(s, name, version, *lives).await,
             Step::Remove { name, version } => self.remove(s, name, version).await,
             Step::Revoke {
                 token_id,
@@ -138,7 +146,9 @@ fn asks(step: &Step) -> bool {
 /// The platform that is asked in this step.
 fn platform_of(step: &Step) -> Option<&str> {
     match step {
-        Step::Mint(attempt) | Step::FindMinted(attempt) => Some(&attempt.account.base_url),
+        Step::Mint(attempt) | Step::FindMinted(attempt) | Step::Adopt { attempt, .. } => {
+            Some(&attempt.account.base_url)
+        }
         Step::Recover(issued) | Step::Verify { issued, .. } => Some(&issued.base_url),
         Step::Revoke { base_url, .. } => Some(base_url),
         _ => None,

@@ -13,7 +13,7 @@ use crate::plan::{
 use crate::platform::{Client, Denied, Error, Found};
 
 /// How long new work may wait for a permit before it gives its place to other accounts' work.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the end of work that has begun may wait for a permit.
 const FOLLOW_UP: Duration = Duration::from_secs(30);
@@ -212,7 +212,7 @@ impl Executor<'_> {
 
     /// The one way to the account: a permit of its throttle, and the session that the snapshot rests on, if it still is
     /// what the account is.
-    async fn permit(&self, patience: Duration) -> Result<&Session, Outcome> {
+    pub(super) async fn permit(&self, patience: Duration) -> Result<&Session, Outcome> {
         let Some(session) = &self.session else {
             return Err(Outcome::Failed(no_session()));
         };
@@ -224,7 +224,7 @@ impl Executor<'_> {
     }
 
     /// A client that acts as the token itself, if its platform is allowed.
-    fn with_own_value(&self, base_url: &str, value: &TokenValue) -> Option<Client> {
+    pub(super) fn with_own_value(&self, base_url: &str, value: &TokenValue) -> Option<Client> {
         let transport = self.context.platforms.connect(base_url)?;
         Some(Client::new(
             transport,
@@ -241,7 +241,7 @@ impl Executor<'_> {
     }
 
     /// What a failure means; one that concerns the whole account is told to it as well.
-    fn platform_trouble(&self, doing: &str, error: &Error) -> Trouble {
+    pub(super) fn platform_trouble(&self, doing: &str, error: &Error) -> Trouble {
         let session = self.session.as_deref();
         let accounts = &self.context.accounts;
         match (session, error) {

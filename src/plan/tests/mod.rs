@@ -1,6 +1,7 @@
 //! The rules as tables: a snapshot in, the next step or the verdict out.
 
 mod admission;
+mod adopt;
 mod attempt;
 mod debts;
 mod issue;
@@ -10,6 +11,7 @@ mod listed;
 mod loose;
 mod memory;
 mod ownership;
+mod policy;
 mod report;
 mod rest;
 mod retire;
@@ -57,6 +59,7 @@ fn attempt(number: u32) -> Attempt {
             user_id: Some(user()),
         },
         given_up: vec![],
+        adopts: None,
     }
 }
 
@@ -172,6 +175,8 @@ struct Given {
     unheld: bool,
     /// Secrets bear no finalizer of ours.
     loose: bool,
+    policy: Policy,
+    adopts: Option<TokenId>,
 }
 
 impl Default for Given {
@@ -189,6 +194,8 @@ impl Default for Given {
             credentials: BTreeSet::new(),
             unheld: false,
             loose: false,
+            policy: Policy::default(),
+            adopts: None,
         }
     }
 }
@@ -226,6 +233,8 @@ impl Given {
                 vec![]
             },
             secret_name: "token".into(),
+            policy: self.policy,
+            adopts: self.adopts,
             holds_secrets: !self.loose,
             admission: self.admission,
             take_over: None,
@@ -334,8 +343,14 @@ fn fair_outcome(step: &Step) -> Outcome {
             let text = issued.token_id.as_str().trim_start_matches("id-");
             Outcome::Recovered(Recovery::Value(value(text)))
         }
+        Step::Adopt { token_id, .. } => Outcome::Adopted(Adopted {
+            minted: minted(token_id.as_str().trim_start_matches("id-")),
+            over: None,
+        }),
+        Step::Strike { .. } => Outcome::Struck,
         Step::Store { .. } => Outcome::Stored(version("8")),
         Step::Verify { .. } => Outcome::Verified,
+        Step::Retain { .. } => Outcome::Retained(version("9")),
         Step::Remove { .. } => Outcome::SecretDeleting(version("9")),
         Step::Release { .. } => Outcome::SecretGone,
         Step::Revoke { .. } => Outcome::Revoked,

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::api::{DeletionPolicy, SecretDeletionPolicy};
 
 /// More steps than a run can need when nothing is answered twice the same way.
 const MAX_STEPS: usize = 60;
@@ -43,8 +44,18 @@ fn any_secret() -> impl Strategy<Value = SecretFacts> {
             given_up: BTreeSet::new(),
             value: value(&format!("t{number}")),
         }))),
+        Just(SecretFacts::Retained(version("7"))),
         own,
     ]
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let token = prop_oneof![Just(DeletionPolicy::Delete), Just(DeletionPolicy::Orphan)];
+    let secret = prop_oneof![
+        Just(SecretDeletionPolicy::Delete),
+        Just(SecretDeletionPolicy::Retain)
+    ];
+    (token, secret).prop_map(|(token, secret)| Policy { token, secret })
 }
 
 fn any_account() -> impl Strategy<Value = AccountFacts> {
@@ -64,9 +75,12 @@ fn any_account() -> impl Strategy<Value = AccountFacts> {
 fn any_attempt() -> impl Strategy<Value = Option<Attempt>> {
     let dialect = prop_oneof![Just(Dialect::Current), Just(Dialect::Documented)];
     let owner = prop_oneof![4 => Just(owner("token")), 1 => Just(owner("original"))];
-    let some = (1..5_u32, dialect, owner).prop_map(|(number, dialect, owner)| Attempt {
+    let adopts = prop_oneof![2 => Just(None), 1 => Just(Some(id("t1")))];
+    let some = (1..5_u32, dialect, owner, adopts);
+    let some = some.prop_map(|(number, dialect, owner, adopts)| Attempt {
         dialect,
         owner,
+        adopts,
         ..attempt(number)
     });
     prop::option::of(some)
@@ -82,11 +96,14 @@ prop_compose! {
         deleting in any::<bool>(),
         unheld in any::<bool>(),
         missing in prop::option::of(1..4_u32),
+        policy in any_policy(),
+        adopts in any::<bool>(),
     ) -> Given {
+        let adopts = adopts.then(|| id("t1"));
         let status = status.map(|n| ready(&issued(n, &format!("t{n}")))).unwrap_or_default();
         let missing = missing.map(|n| Missing { token_id: id(&format!("t{n}")), listed: Duration::ZERO });
         let memory = Memory { missing, ..Memory::default() };
-        let given = Given { account, status, attempt, deleting, memory, unheld, ..Given::default() };
+        let given = Given { account, status, attempt, deleting, memory, unheld, policy, adopts, ..Given::default() };
         let given = given.secret("token", wanted);
         match stray {
             Some(facts) => given.secret("stray", facts),
@@ -113,6 +130,13 @@ fn outcome(step: &Step, die: u8) -> Outcome {
         (Step::Mint(_), 1) => Outcome::MintUnknown(Trouble::transient(Reason::Unreachable, "x")),
         (Step::FindMinted(_), 0) => Outcome::NoneMinted,
         (Step::FindMinted(_), 1) => Outcome::MintedWithheld(vec![id("masked")]),
+        (Step::Adopt { .. }, 0) => Outcome::Failed(Trouble::stalled(Reason::AdoptionRefused, "x")),
+        (Step::Adopt { .. }, 1) => Outcome::Adopted(Adopted {
+            minted: minted("t1"),
+            over: Some(version("7")),
+        }),
+        (Step::Strike { .. }, 0) => Outcome::Owed,
+        (Step::Retain { .. }, 1) => Outcome::SecretGone,
         (Step::Look, 1) => Outcome::TokenGone,
         (Step::FindMinted(_), 2) => Outcome::Suspects(vec![id("suspect")]),
         (Step::Verify { .. }, 0) => {
@@ -131,6 +155,7 @@ fn outcome(step: &Step, die: u8) -> Outcome {
             Step::Store { .. }
             | Step::Release { .. }
             | Step::Remove { .. }
+            | Step::Retain { .. }
             | Step::Open(_)
             | Step::Hold(_)
             | Step::Permit
@@ -171,15 +196,25 @@ proptest! {
                         prop_assert!(unknown.contains(&present.token_id), "and its value is unknown");
                     }
                 }
-                Step::Mint(_) => {
+                Step::Mint(attempt) => {
                     posts += 1;
+                    prop_assert!(attempt.adopts.is_none(), "an adoption sends no POST");
                     prop_assert!(posts <= opened, "at most one POST for each attempt that this run opened");
                     prop_assert!(snapshot.token.is_held(), "the finalizer comes before the POST");
                 }
                 Step::Store { issued, value, .. } => {
                     prop_assert_eq!(&value.hash(), &issued.hash, "an id and its value are bound");
                     let foreign = matches!(snapshot.wanted(), SecretFacts::Foreign { .. });
-                    prop_assert!(!foreign, "a Secret of someone else is never written");
+                    let adopted = snapshot.run.adopted.is_some();
+                    prop_assert!(!foreign || adopted, "a Secret of someone else is never written");
+                }
+                Step::Revoke { token_id, .. } if snapshot.goes() && snapshot.token.policy.token == DeletionPolicy::Orphan => {
+                    let present = snapshot.present().map(|issued| issued.token_id);
+                    prop_assert!(present.as_ref() != Some(token_id), "it is to live on");
+                }
+                Step::Remove { name, .. } => {
+                    let stays = snapshot.goes() && snapshot.token.policy.secret == SecretDeletionPolicy::Retain;
+                    prop_assert!(!stays || *name != snapshot.token.secret_name, "it is to stay");
                 }
                 Step::LiftFinalizer => prop_assert!(snapshot.token.is_deleting()),
                 _ => {}

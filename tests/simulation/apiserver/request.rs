@@ -24,9 +24,10 @@ pub(crate) struct Request {
 #[derive(Debug, Clone)]
 pub(crate) enum Verb {
     Get,
-    /// Objects with this label, or all.
+    /// Objects with this label and with this text at a path of their fields, or all.
     List {
         label: Option<(String, String)>,
+        field: Option<(String, String)>,
     },
     Create {
         object: Value,
@@ -66,14 +67,18 @@ impl Request {
             let content_type = parts.headers.get(CONTENT_TYPE);
             content_type.is_some_and(|text| text == "application/merge-patch+json")
         };
-        let whole_list = parameter("fieldSelector").is_none() && parameter("continue").is_none();
+        let whole_list = parameter("continue").is_none();
+        let selector = |name: &str| {
+            parameter(name).and_then(|text| {
+                let (key, value) = text.split_once('=')?;
+                Some((key.to_owned(), value.to_owned()))
+            })
+        };
         let verb = match (parts.method.as_str(), place.name.is_empty()) {
             ("GET", false) if !place.status => Verb::Get,
             ("GET", true) if whole_list && parameter("watch").is_none() => Verb::List {
-                label: parameter("labelSelector").and_then(|text| {
-                    let (key, value) = text.split_once('=')?;
-                    Some((key.to_owned(), value.to_owned()))
-                }),
+                label: selector("labelSelector"),
+                field: selector("fieldSelector"),
             },
             ("POST", true) => Verb::Create {
                 object: json()?,

@@ -68,7 +68,9 @@ impl Store {
         let key = Key::new(request.kind, &request.namespace, &request.name);
         let answer = match &request.verb {
             Verb::Get => self.get(&key).map(|object| (*object).clone()),
-            Verb::List { label } => return Ok(self.list(request, label.as_ref())),
+            Verb::List { label, field } => {
+                return Ok(self.list(request, label.as_ref(), field.as_ref()));
+            }
             Verb::Create { object, dry_run } => self.create(&key, object, *dry_run, now),
             Verb::Replace { object } => self.replace(&key, object),
             Verb::Patch { status, patch } => self.patch(&key, *status, patch),
@@ -120,11 +122,21 @@ impl Store {
         object.ok_or_else(|| Refusal::not_found(key.kind, &key.name))
     }
 
-    fn list(&self, request: &Request, label: Option<&(String, String)>) -> Value {
+    fn list(
+        &self,
+        request: &Request,
+        label: Option<&(String, String)>,
+        field: Option<&(String, String)>,
+    ) -> Value {
         let wanted = |key: &Key, object: &Value| {
             let here = request.namespace.is_empty() || request.namespace == key.namespace;
-            here && label
-                .is_none_or(|(name, value)| object["metadata"]["labels"][name] == value.as_str())
+            let labelled = label
+                .is_none_or(|(name, value)| object["metadata"]["labels"][name] == value.as_str());
+            let says = field.is_none_or(|(path, value)| {
+                let at = format!("/{}", path.replace('.', "/"));
+                object.pointer(&at).and_then(Value::as_str) == Some(value.as_str())
+            });
+            here && labelled && says
         };
         let items: Vec<Value> = self
             .all(request.kind)
