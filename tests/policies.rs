@@ -175,6 +175,23 @@ async fn a_secret_that_stayed_with_a_revoked_token_is_written_over() {
 }
 
 #[tokio::test]
+async fn a_secret_that_stayed_with_its_token_is_taken_over_by_the_next_of_that_name() {
+    let world = World::new().await;
+    world.token("again", policy("Orphan", "Retain")).await;
+    let id = id_of(&world.until_ready("again").await);
+    until_gone(&world, "again").await;
+    assert_eq!(world.released().await, std::slice::from_ref(&id));
+    let token = world.ready_token("again").await;
+    assert_eq!((id_of(&token), world.minted()), (id, 1));
+    assert_eq!(world.released().await, [], "it is not released any more");
+    let secret = world.secret("again").await.unwrap();
+    assert_eq!(secret.finalizers(), [names::FINALIZER]);
+    assert!(!secret.annotations().contains_key(names::RETAINED));
+    until_gone(&world, "again").await;
+    assert!(world.live().is_empty());
+}
+
+#[tokio::test]
 async fn a_namespace_goes_whatever_was_to_stay() {
     let world = World::new().await;
     for (token, secret) in POLICIES {

@@ -120,20 +120,20 @@ async fn leave(world: &World, token: &str, secret: &str) -> Option<TokenId> {
     id
 }
 
-fn adopting(id: Option<TokenId>) -> serde_json::Value {
+fn adopting(id: Option<&TokenId>) -> serde_json::Value {
     json!({ "adoptTokenID": id, "secret": {} })
 }
 
 async fn a_token_lives_on_and_is_adopted(world: Arc<World>) {
     let id = leave(&world, "Orphan", "Delete").await;
     world.until_gone(Kind::Secret, "one").await;
-    world.token_with("two", adopting(id));
+    world.token_with("two", adopting(id.as_ref()));
     world.until_ready("two").await;
 }
 
 async fn a_secret_stays_with_its_token(world: Arc<World>) {
     let id = leave(&world, "Orphan", "Retain").await;
-    world.token_with("one", adopting(id));
+    world.token_with("one", adopting(id.as_ref()));
     world.until_ready("one").await;
 }
 
@@ -146,9 +146,9 @@ async fn a_secret_stays_without_its_token(world: Arc<World>) {
 async fn two_adopt_one_token(world: Arc<World>) {
     let id = leave(&world, "Orphan", "Delete").await;
     world.until_gone(Kind::Secret, "one").await;
-    world.token_with("two", adopting(id.clone()));
+    world.token_with("two", adopting(id.as_ref()));
     sleep(Duration::from_millis(30)).await;
-    world.token_with("three", adopting(id));
+    world.token_with("three", adopting(id.as_ref()));
     world.until_ready("two").await;
     world.delete(Kind::Token, "three");
     world.until_gone(Kind::Token, "three").await;
