@@ -219,7 +219,7 @@ fn what_was_left_is_taken_over_proven_and_nothing_is_minted() {
         }
         fair_outcome(step)
     });
-    assert_eq!(steps, ["hold", "store", "verify", "Ready"]);
+    assert_eq!(steps, ["hold", "store", "verify", "strike", "Ready"]);
     assert_eq!(
         stored,
         Some(issued(3, "a")),
@@ -357,7 +357,7 @@ fn an_attempt_that_was_opened_for_a_free_name_is_seen_to_before_a_secret_is_take
         ["SecretNotWritable"],
         "another may store it yet"
     );
-    let taken = ["look", "revoke", "store", "verify", "Ready"];
+    let taken = ["look", "revoke", "store", "verify", "strike", "Ready"];
     assert_eq!(steps(given(minted), 50, fair_outcome), taken);
     let none = |step: &Step| match step {
         Step::FindMinted(_) => Outcome::NoneMinted,
@@ -375,6 +375,7 @@ fn an_attempt_that_was_opened_for_a_free_name_is_seen_to_before_a_secret_is_take
             "look",
             "store",
             "verify",
+            "strike",
             "Ready"
         ],
         "nothing is minted"
@@ -394,7 +395,7 @@ fn a_secret_that_was_left_under_another_name_is_taken_over_and_moved() {
             .secret("former", left(3, "a"))
     };
     let moved = [
-        "hold", "store", "store", "verify", "remove", "release", "Ready",
+        "hold", "store", "store", "verify", "strike", "remove", "release", "Ready",
     ];
     assert_eq!(steps(given(), 0, fair_outcome), moved);
     // One of another user is none of its business, and stays.
