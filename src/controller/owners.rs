@@ -90,7 +90,7 @@ impl Context {
         issued.is_some_and(|issued| self.ledger.owes(&issued.base_url, &issued.token_id))
     }
 
-    /// The PlatformToken that has a token, as its status says, if it is another than the reader.
+    /// The PlatformToken that has a token, as its status says, or is about to adopt it, if it is another than the reader.
     fn holder(
         &self,
         id: &TokenId,
@@ -98,11 +98,11 @@ impl Context {
         is_it: impl Fn(&PlatformToken) -> bool,
     ) -> Option<String> {
         let has_it = |token: &PlatformToken| {
-            let (status, uid) = (token.status.as_ref(), token.metadata.uid.as_deref());
-            let named = status.zip(uid).is_some_and(|(status, uid)| {
-                uid != reader.uid && status.is_of(uid) && status.token_id.as_ref() == Some(id)
-            });
-            named && is_it(token)
+            let uid = token.metadata.uid.as_deref().unwrap_or_default();
+            let status = token.status.as_ref().filter(|status| status.is_of(uid));
+            let has = status.and_then(|status| status.token_id.as_ref());
+            let named = has.or(token.spec.adopt_token_id.as_ref()) == Some(id);
+            uid != reader.uid && named && is_it(token)
         };
         let tokens = self.tokens.state();
         let mut readable = tokens.iter().filter_map(|token| token.0.as_ref().ok());

@@ -96,7 +96,7 @@ pub(super) fn came_from_elsewhere(s: &Snapshot, issued: &Issued) -> bool {
     let minted = s
         .recorded_attempt()
         .filter(|attempt| attempt.adopts.is_none());
-    minted.is_none_or(|attempt| attempt.at.number < issued.attempt.number)
+    minted.is_none_or(|attempt| attempt.at != issued.attempt)
 }
 
 /// Such a token is released no longer. That comes last: should its PlatformToken go before it is stored, it still is.

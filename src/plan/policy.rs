@@ -31,6 +31,11 @@ pub(super) fn orphans(s: &Snapshot) -> bool {
     s.token.policy.token == DeletionPolicy::Orphan
 }
 
+/// Whether its token lives on, or its Secret stays.
+pub(super) fn stays(s: &Snapshot) -> bool {
+    orphans(s) || s.token.policy.secret == SecretDeletionPolicy::Retain
+}
+
 /// A token that lives on is written down as released before anything lets go of it.
 pub(super) fn release_token(s: &Snapshot) -> Option<Step> {
     let issued = s.present().filter(|_| orphans(s))?;

@@ -7,7 +7,7 @@ use super::debts::Debt;
 use super::issue::read_secrets;
 use super::keep::let_go;
 use super::ledger::{find_out_or_put_off, pay};
-use super::policy::{orphans, owed, release_token, retain};
+use super::policy::{orphans, owed, release_token, retain, stays};
 use super::{AccountFacts, Fate, Halt, Moment, OwnSecret, Plan, Snapshot, Step};
 
 /// The next step of a PlatformToken that goes.
@@ -22,6 +22,17 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if !s.token.is_held() && !s.run.gone && !s.own_secrets().any(hangs) {
         // Whoever took our finalizer off answers for the token.
         return Ok(None);
+    }
+    let find = |wanted: &dyn Fn(&OwnSecret) -> bool| {
+        let found = s.own_secrets().find(|(_, own)| wanted(own));
+        found.map(|(name, own)| (name.clone(), own.version.clone()))
+    };
+    // Another one of this name may be about to take over what is left: what is being deleted is not left.
+    if s.run.gone
+        && !stays(s)
+        && let Some((name, version)) = find(&|own| own.held && !own.deleting)
+    {
+        return Ok(Some(Step::Remove { name, version }));
     }
     let has_value = |debt: &Debt| debt.value.is_some();
     if let Some(debt) = owed(s).into_iter().find(has_value) {
@@ -45,10 +56,6 @@ pub(super) fn plan(s: &Snapshot, now: Moment) -> Plan {
     if let Some(step) = retain(s) {
         return Ok(Some(step));
     }
-    let find = |wanted: &dyn Fn(&OwnSecret) -> bool| {
-        let found = s.own_secrets().find(|(_, own)| wanted(own));
-        found.map(|(name, own)| (name.clone(), own.version.clone()))
-    };
     if let Some((name, version)) = find(&|own| !own.deleting) {
         return Ok(Some(Step::Remove { name, version }));
     }

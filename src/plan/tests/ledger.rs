@@ -228,7 +228,7 @@ fn an_orphan_is_put_off_at_its_first_failure() {
     };
     assert_eq!(
         story(&mut orphan(), at(0), unanswered),
-        ["revoke", "record", "remove", "release", "Gone"]
+        ["remove", "revoke", "record", "release", "Gone"]
     );
 }
 

@@ -331,7 +331,11 @@ fn what_a_platformtoken_that_is_gone_left_in_its_secret_is_revoked_before_the_se
         BTreeSet::new(),
     );
     let steps = story(&mut snapshot, at(0), fair_outcome);
-    assert_eq!(steps, ["revoke", "remove", "release", "Gone"]);
+    assert_eq!(
+        steps,
+        ["remove", "revoke", "release", "Gone"],
+        "nobody takes over what is being deleted"
+    );
 }
 
 #[test]
