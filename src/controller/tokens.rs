@@ -136,7 +136,10 @@ async fn run(token: &PlatformToken, slot: &Slot<'_>, context: &Context) -> Optio
 
 /// Begins the run anew with a live look at the PlatformToken.
 async fn look_again(executor: &mut Executor<'_>, snapshot: &mut Snapshot) {
-    snapshot.run = Run::default();
+    snapshot.run = Run {
+        ledger: true,
+        ..Run::default()
+    };
     let begun = executor.context.clock.now();
     let outcome = executor.execute(&Step::Look, snapshot).await;
     snapshot.fold(Step::Look, outcome, begun);

@@ -269,7 +269,7 @@ impl Snapshot {
     }
 
     /// Whether nobody brings back the account that a token is to be revoked through.
-    fn is_left_alone(&self) -> bool {
+    pub(super) fn is_left_alone(&self) -> bool {
         let (AccountFacts::Broken(trouble) | AccountFacts::Left(_, trouble)) = &self.account else {
             return false;
         };

@@ -28,7 +28,9 @@ impl Snapshot {
             ) => {
                 self.fail(trouble, now);
             }
-            (Step::Record(entry, _), outcome) => self.fold_recorded(entry, outcome),
+            (Step::Record(entry, _), outcome) if !matches!(outcome, Outcome::Stale) => {
+                self.fold_recorded(entry, outcome);
+            }
             (step, Outcome::Failed(trouble)) => {
                 // It may have been done all the same.
                 if let Step::Store { name, .. }

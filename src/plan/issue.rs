@@ -356,8 +356,8 @@ pub(super) fn find_out(
             // A deletion does not use what is left of an account only to write something down.
             Ok(_) if !tagged && matches!(s.account, AccountFacts::Left(..)) => Ok(None),
             Ok(_) => Ok(Some(Step::FindMinted(open.attempt.clone()))),
-            // There is nothing to find, only something to tell; nobody has to wait for that.
-            Err(Halt::Trouble(_)) if !tagged && s.goes() => Ok(None),
+            // There is nothing to find, only something to tell, and nobody is left to tell it.
+            Err(Halt::Trouble(_)) if !tagged && s.is_left_alone() => Ok(None),
             Err(halt) => Err(halt),
         };
     }

@@ -2,10 +2,10 @@
 
 use platform_token_operator::api::Dialect;
 
-use crate::mind::{Answer, Cache, Leftover, Mind, Process};
+use crate::mind::{Account, Answer, Cache, Leftover, Mind, Process};
 use crate::scene::{Scene, cached};
 use crate::story::{secret_name, token_name, upstream_name};
-use crate::world::{GROUP, PlatformToken};
+use crate::world::{Entry, GROUP, PlatformToken};
 
 impl Scene<'_> {
     pub(crate) fn land(&mut self, k: usize) {
@@ -151,6 +151,13 @@ impl Scene<'_> {
         leftovers
     }
 
+    /// Whether a stock would tell a process something new.
+    pub(crate) fn takes_stock(&self, p: usize) -> bool {
+        let process = &self.state.processes[p];
+        let listed = !self.state.dark && process.account == Account::Proven;
+        listed && (self.stock(p) != process.leftovers || self.missing(p) != process.missing)
+    }
+
     pub(crate) fn take_stock(&mut self, p: usize) {
         self.tell(|| "takes stock of the account".into());
         let (leftovers, missing) = (self.stock(p), self.missing(p));
@@ -160,6 +167,40 @@ impl Scene<'_> {
         for i in (0..2).filter(|_| any) {
             self.state.wake(p, i);
         }
+    }
+
+    /// Whether a process knows of the account what there is to know.
+    pub(crate) fn is_proven(&self, p: usize) -> bool {
+        self.state.processes[p].account == self.proof()
+    }
+
+    /// What comes of proving the account.
+    fn proof(&self) -> Account {
+        if self.state.dark {
+            Account::Broken
+        } else {
+            Account::Proven
+        }
+    }
+
+    pub(crate) fn prove(&mut self, p: usize) {
+        let proof = self.proof();
+        self.tell(|| format!("proves the account: {proof:?}"));
+        self.state.processes[p].account = proof;
+        for i in 0..self.world.tokens {
+            self.state.wake(p, i);
+        }
+    }
+
+    pub(crate) fn darken(&mut self) {
+        self.state.left.dark -= 1;
+        self.state.dark = true;
+        self.tell(|| "the platform stops answering".into());
+    }
+
+    pub(crate) fn lighten(&mut self) {
+        self.state.dark = false;
+        self.tell(|| "the platform answers again".into());
     }
 
     pub(crate) fn crash(&mut self, p: usize) {
@@ -177,7 +218,18 @@ impl Scene<'_> {
             cache: fresh,
             leftovers: [vec![], vec![]],
             missing: [None, None],
+            // Where nothing is ever deleted, nobody does anything before it is known.
+            account: match self.world.deleted {
+                Some(_) => Account::Pending,
+                None => Account::Proven,
+            },
+            payment: None,
         };
+        for entry in &mut self.state.ledger {
+            if let Entry::Unresolved { seen, .. } = entry {
+                seen[p] = 0;
+            }
+        }
     }
 
     pub(crate) fn tick(&mut self) {
@@ -199,6 +251,20 @@ impl Scene<'_> {
         let later = |age: &mut u8| *age = age.saturating_add(ticks).min(caps.unknown);
         for post in &mut self.state.posts {
             later(&mut post.age);
+        }
+        let processes = self.state.processes.len();
+        for entry in &mut self.state.ledger {
+            if let Entry::Unresolved { seen, .. } = entry {
+                let seen = seen.iter_mut().take(processes);
+                seen.for_each(|age| *age = age.saturating_add(ticks).min(caps.entry));
+            }
+        }
+        for payment in self.state.processes.iter_mut().flat_map(|p| &mut p.payment) {
+            if let Some((memory, _)) = &mut payment.asked
+                && let Some(open) = &mut memory.attempt
+            {
+                later(&mut open.age);
+            }
         }
         for mind in self
             .state

@@ -5,8 +5,10 @@
 use platform_token_operator::api::Dialect;
 
 use crate::digest::digest;
-use crate::mind::{Answer, Facts, Fate, Leftover, Memory, Mind, Recovery, Run};
-use crate::world::{At, Attempt, GROUP, Issued, Next, PlatformToken, State, World};
+use crate::mind::{
+    Account, Answer, Facts, Fate, Leftover, Memory, Mind, Payment, Process, Recovery, Run,
+};
+use crate::world::{At, Attempt, Entry, GROUP, Issued, Next, PlatformToken, State, World};
 
 /// What a number in a state names.
 #[derive(Clone, Copy, PartialEq)]
@@ -37,6 +39,8 @@ pub(crate) struct Caps {
     pub minted: u8,
     /// Until nothing rests any more on a proof of the PlatformToken.
     pub proven: u8,
+    /// Until an entry may be given up.
+    pub entry: u8,
 }
 
 impl Caps {
@@ -77,12 +81,7 @@ pub(crate) fn canonical(state: &mut State, world: &World, caps: Caps) -> bool {
     let upstream = &state.upstream;
     let lives = |token: &u8| upstream.iter().any(|up| up.live && up.token == *token);
     state.suspects.retain(lives);
-    for mind in state
-        .processes
-        .iter_mut()
-        .flat_map(|process| &mut process.minds)
-    {
-        let memory = &mut mind.memory;
+    for memory in state.processes.iter_mut().flat_map(memories) {
         memory.revoked.retain(|token| tokens.has(*token));
         memory.self_refused.retain(|token| tokens.has(*token));
         memory.revoke_unknown.retain(|token| tokens.has(*token));
@@ -124,7 +123,18 @@ pub(crate) fn canonical(state: &mut State, world: &World, caps: Caps) -> bool {
 /// Any order will do, as long as it does not depend on who is who.
 fn order(state: &State, p: usize) -> u128 {
     let awaits = [0, 1].map(|i| state.awaits_post(p, i));
-    digest(&(&state.processes[p], awaits))
+    let seen = state.ledger.iter().map(|entry| match entry {
+        Entry::Owed(_) => 0,
+        Entry::Unresolved { seen, .. } => seen[p],
+    });
+    digest(&(&state.processes[p], awaits, seen.collect::<Vec<u8>>()))
+}
+
+/// All that a process remembers.
+fn memories(process: &mut Process) -> impl Iterator<Item = &mut Memory> {
+    let minds = process.minds.iter_mut().map(|mind| &mut mind.memory);
+    let payment = process.payment.iter_mut();
+    minds.chain(payment.filter_map(|payment| Some(&mut payment.asked.as_mut()?.0)))
 }
 
 /// What cannot matter any more.
@@ -139,6 +149,9 @@ fn forget(state: &mut State, world: &World, caps: Caps) {
                 .as_ref()
                 .map_or(live, |cache| &cache.tokens[i]);
             let mind = &mut process.minds[i];
+            // Only a deletion asks whether it is worth another try.
+            let lives = live.as_ref().is_some_and(|token| !token.deleting);
+            mind.memory.failed &= !lives || state.to_delete == Some(i as u8);
             if mind.run.is_none() && live.is_none() && seen.is_none() {
                 *mind = Mind::default();
                 continue;
@@ -164,6 +177,29 @@ fn forget(state: &mut State, world: &World, caps: Caps) {
                 mind.memory.leftovers.clear();
                 mind.memory.missing = None;
             }
+        }
+    }
+    let goes = |token: &Option<PlatformToken>| token.as_ref().is_some_and(|token| token.deleting);
+    let waits = state.to_delete.is_some() || !state.ledger.is_empty() || state.dark;
+    let waits = waits
+        || state.tokens.iter().any(goes)
+        || state.secrets.iter().flatten().any(|secret| secret.deleting);
+    for process in &mut state.processes {
+        // What waits for the account to be known is a deletion, and what is left of one.
+        let seen = process
+            .cache
+            .as_ref()
+            .is_some_and(|cache| cache.tokens.iter().any(goes));
+        if process.account == Account::Pending && !waits && !seen {
+            process.account = Account::Proven;
+        }
+        if let Some(Payment {
+            asked: Some((memory, _)),
+            ..
+        }) = &mut process.payment
+            && let Some(open) = &mut memory.attempt
+        {
+            open.age = open.age.min(caps.of(&open.fate, false));
         }
     }
     for up in &mut state.upstream {
@@ -235,6 +271,9 @@ fn each(state: &mut State, see: &mut impl FnMut(Name, &mut u8)) {
             see(Name::Sent, attempt);
         }
     }
+    for entry in &mut state.ledger {
+        each_of_entry(entry, see);
+    }
     for post in &mut state.posts {
         see(Name::Attempt, &mut post.attempt);
     }
@@ -244,6 +283,14 @@ fn each(state: &mut State, see: &mut impl FnMut(Name, &mut u8)) {
     for process in &mut state.processes {
         for (i, mind) in process.minds.iter_mut().enumerate() {
             each_of_mind(i, mind, see);
+        }
+        if let Some(payment) = &mut process.payment {
+            let i = payment.entry.owner();
+            each_of_entry(&mut payment.entry, see);
+            if let Some((memory, run)) = &mut payment.asked {
+                each_of_memory(memory, see);
+                each_of_run(i, run, see);
+            }
         }
         for leftovers in &mut process.leftovers {
             each_of_leftovers(leftovers, see);
@@ -264,6 +311,13 @@ fn each(state: &mut State, see: &mut impl FnMut(Name, &mut u8)) {
                 }
             }
         }
+    }
+}
+
+fn each_of_entry(entry: &mut Entry, see: &mut impl FnMut(Name, &mut u8)) {
+    match entry {
+        Entry::Owed(debt) => see(Name::Token, &mut debt.token),
+        Entry::Unresolved { attempt, .. } => see(Name::Attempt, attempt),
     }
 }
 
@@ -329,6 +383,7 @@ fn each_of_memory(memory: &mut Memory, see: &mut impl FnMut(Name, &mut u8)) {
         self_refused,
         revoke_unknown,
         lost: _,
+        failed: _,
     } = memory;
     if let Some(open) = attempt {
         each_of_attempt(&mut open.attempt, see);
@@ -366,6 +421,9 @@ fn each_of_run(i: usize, run: &mut Run, see: &mut impl FnMut(Name, &mut u8)) {
         secrets,
         proven: _,
         gone: _,
+        account: _,
+        ledger: _,
+        failed: _,
         permitted: _,
         struck: _,
         writable: _,

@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
-use platform_token_operator::api::{Attempt, PlatformTokenStatus, Reason, names};
+use platform_token_operator::api::{self, Attempt, PlatformTokenStatus, Reason, TokenValue, names};
 use platform_token_operator::plan::{
-    self, LeftSecret, OpenAttempt, OwnSecret, SecretFacts, Snapshot, TokenFacts, Version,
+    self, AccountFacts, LeftSecret, OpenAttempt, OwnSecret, SecretFacts, Snapshot, TokenFacts,
+    Version,
 };
 
 use crate::mind::{
-    Debt, Facts, Fate, Leftover, Memory, Open, Own, Reaction, Recovery, Run, Trouble,
+    Account, Debt, Facts, Fate, Leftover, Memory, Open, Own, Reaction, Recovery, Run, Trouble,
 };
 use crate::names as names_of;
 use crate::rules::{NOW, Rules};
-use crate::world::{self, PlatformToken, Status, Told};
+use crate::world::{self, Entry, PlatformToken, Status, Told};
 
 impl Rules {
     pub(crate) fn back(&self, i: usize, snapshot: Snapshot) -> (Memory, Run) {
         let Snapshot {
             token,
-            account: _,
+            account,
             secrets,
             memory,
             credentials: _,
@@ -45,8 +46,8 @@ impl Rules {
         let plan::Run {
             proven,
             gone,
-            ledger: _,
-            failed: _,
+            ledger,
+            failed,
             permitted,
             writable,
             recovery,
@@ -65,7 +66,7 @@ impl Rules {
         }
         let run = Run {
             token: PlatformToken {
-                version: names_of::number(&resource_version),
+                version: version_back(&resource_version),
                 deleting: deleted_at.is_some(),
                 held: finalizers.iter().any(|f| f == names::FINALIZER),
                 attempt: attempt
@@ -76,6 +77,14 @@ impl Rules {
             secrets: facts,
             proven: proven.map(|at| self.ticks(NOW.abs_diff(at.elapsed))),
             gone,
+            account: match account {
+                AccountFacts::Pending => Account::Pending,
+                AccountFacts::Broken(_) => Account::Broken,
+                AccountFacts::Ready(_) => Account::Proven,
+                AccountFacts::Left(..) => panic!("no account is deleted here"),
+            },
+            ledger,
+            failed,
             permitted,
             struck,
             writable,
@@ -117,7 +126,7 @@ impl Rules {
             self_unknown: _,
             unseen,
             lost,
-            failures: _,
+            failures,
         } = memory;
         assert_eq!(*tried, None, "no list lags here");
         assert_eq!(*unseen, None, "no account selects here");
@@ -161,11 +170,52 @@ impl Rules {
             self_refused: names_of::tokens(self_refused),
             revoke_unknown: names_of::tokens(revoke_unknown),
             lost: u8::try_from(*lost).expect("few answers are lost here"),
+            failed: *failures > 0,
         }
     }
 
     fn ticks(&self, age: Duration) -> u8 {
         u8::try_from(age.as_secs() / self.tick.as_secs()).expect("ages are capped")
+    }
+}
+
+/// The resourceVersion of a PlatformToken; what is gone has none.
+fn version_back(text: &str) -> u8 {
+    match text {
+        "" => 0,
+        text => names_of::number(text),
+    }
+}
+
+/// An entry of the ledger, as it was just written.
+pub(crate) fn entry_back(entry: &api::Entry, value: Option<&TokenValue>) -> Entry {
+    let entry_of = |entry: Entry, owner: &api::Owner| {
+        let number = entry.owner();
+        assert_eq!(owner.name, ["x", "y"][number], "whose {entry:?} is");
+        entry
+    };
+    match entry {
+        api::Entry::Owed(api::OwedToken {
+            token,
+            hash,
+            before,
+        }) => {
+            let debt = Debt {
+                token: names_of::token(&token.token_id),
+                hash: hash.is_some(),
+                value: value.is_some(),
+                sure: before.is_none(),
+            };
+            entry_of(Entry::Owed(debt), &token.owner)
+        }
+        api::Entry::Unresolved(attempt) => {
+            let unresolved = Entry::Unresolved {
+                attempt: names_of::number(attempt.at.id.as_str()),
+                seen: [0, 0],
+            };
+            entry_of(unresolved, &attempt.owner)
+        }
+        api::Entry::Released(_) => panic!("nothing is released here"),
     }
 }
 
@@ -280,6 +330,7 @@ pub(crate) fn secret_back(facts: &SecretFacts) -> Facts {
 /// The reasons that a run can end with here.
 fn reason(text: &str) -> Reason {
     [
+        Reason::AdoptionRefused,
         Reason::CreateOutcomeUnknown,
         Reason::KubernetesError,
         Reason::SecretNotWritable,

@@ -23,6 +23,14 @@ pub(crate) enum Guard {
     Verify,
     /// Tokens are revoked before the PlatformToken goes.
     RevokeFirst,
+    /// A deletion does not wait for a platform that does not answer.
+    PutOff,
+    /// What is put off is written to the ledger.
+    WriteDown,
+    /// It is written there before the finalizer is lifted.
+    WriteFirst,
+    /// An entry is struck only when its token is revoked.
+    PayFirst,
 }
 
 /// What the rules say, once this guard is gone.
@@ -30,6 +38,11 @@ pub(crate) fn plan(without: Option<Guard>, snapshot: &Snapshot, now: Moment) -> 
     match (without, plan::plan(snapshot, now)) {
         (Some(Guard::OnePost), Next::Step(Step::FindMinted(attempt))) => {
             Next::Step(Step::Mint(attempt))
+        }
+        (Some(Guard::WriteFirst), Next::Step(Step::Record(..)))
+            if snapshot.token.is_held() && !snapshot.run.gone =>
+        {
+            Next::Step(Step::LiftFinalizer)
         }
         (_, said) => said,
     }

@@ -6,7 +6,7 @@
 //! | `worlds`, `world`, `mind` | the worlds that are walked through; what is in a world; what is in a process |
 //! | `moves`, `scene` | what can happen next, and that it happens |
 //! | `process`, `befall` | what processes do; what befalls them |
-//! | `effect`, `kubernetes`, `platform` | what each step does to the world |
+//! | `effect`, `kubernetes`, `platform`, `ledger` | what each step does to the world |
 //! | `rules`, `to_types`, `from_types`, `names` | the real `plan`, `fold` and `report`, asked about small numbers |
 //! | `canon`, `digest` | states that nobody can tell apart are one |
 //! | `search`, `claims`, `story` | the walk, what has to hold, and how it broke |
@@ -36,6 +36,7 @@ mod from_types;
 mod guards;
 mod kubernetes;
 mod lease;
+mod ledger;
 mod mind;
 mod moves;
 mod names;

@@ -3,7 +3,7 @@
 
 use platform_token_operator::api::Reason;
 
-use crate::world::{Attempt, Issued, PlatformToken};
+use crate::world::{Attempt, Entry, Issued, PlatformToken};
 
 /// One process of the operator.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,6 +15,27 @@ pub(crate) struct Process {
     pub leftovers: [Vec<Leftover>; 2],
     /// What its last stock of the account lacked of each PlatformToken.
     pub missing: [Option<u8>; 2],
+    /// What it knows of the account.
+    pub account: Account,
+    /// The entry of the ledger that it is paying.
+    pub payment: Option<Payment>,
+}
+
+/// `plan::AccountFacts`, as far as this world knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Account {
+    Pending,
+    Broken,
+    Proven,
+}
+
+/// An entry of the ledger that is being paid.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Payment {
+    /// As it was read.
+    pub entry: Entry,
+    /// What the rules are asked about; none once it is paid and only to be struck.
+    pub asked: Option<(Memory, Run)>,
 }
 
 /// What watches have brought.
@@ -58,6 +79,8 @@ pub(crate) struct Memory {
     pub self_refused: Vec<u8>,
     pub revoke_unknown: Vec<u8>,
     pub lost: u8,
+    /// Its last run ended in trouble.
+    pub failed: bool,
 }
 
 /// `plan::OpenAttempt`.
@@ -71,7 +94,7 @@ pub(crate) struct Open {
 }
 
 /// `plan::Debt`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Debt {
     pub token: u8,
     /// The hash of its value is known.
@@ -111,6 +134,10 @@ pub(crate) struct Run {
     /// Ticks since the PlatformToken was proven to be as it was read.
     pub proven: Option<u8>,
     pub gone: bool,
+    pub account: Account,
+    pub ledger: bool,
+    /// The platform was asked in vain.
+    pub failed: bool,
     pub permitted: bool,
     /// Nothing says any more that its token is released.
     pub struck: bool,
@@ -183,6 +210,7 @@ pub(crate) enum Answer {
     Opened(Attempt, u8),
     Permitted,
     Struck,
+    Owed,
     Current,
     TokenGone,
     Minted(u8),
@@ -207,6 +235,7 @@ pub(crate) enum Answer {
     NotListed,
     RevokeUnknown,
     SelfUnknown,
+    Recorded,
     Lifted,
     Stale,
     Failed(Reason),
@@ -220,6 +249,9 @@ impl Run {
             secrets,
             proven: None,
             gone: false,
+            account: Account::Proven,
+            ledger: true,
+            failed: false,
             permitted: false,
             struck: false,
             writable: false,

@@ -2,6 +2,7 @@
 
 use platform_token_operator::plan::Step;
 
+use crate::mind::Account;
 use crate::rules::Said;
 use crate::scene::{Scene, cached};
 use crate::world::{GROUP, STRANGERS};
@@ -25,6 +26,8 @@ pub(crate) enum Move {
     GoSlowly(u8, u8),
     /// It does so, and the answer is lost.
     GoUnheard(u8, u8),
+    /// It does not, and what it would have done fails.
+    GoInVain(u8, u8),
     /// The answer arrives.
     Hear(u8, u8),
     /// A POST makes its token.
@@ -45,6 +48,16 @@ pub(crate) enum Move {
     SeeSecrets(u8),
     /// A process takes stock of the account.
     Stock(u8),
+    /// A process takes an entry of the ledger, or goes on with that, and carries out what the rules say next.
+    Pay(u8, u8),
+    /// It does so, and the answer is lost.
+    PayUnheard(u8, u8),
+    /// A process tries to prove the account.
+    Prove(u8),
+    /// The platform stops answering.
+    Darken,
+    /// The platform answers again.
+    Lighten,
     /// A process dies, and starts anew.
     Crash(u8),
     /// Time passes.
@@ -72,9 +85,15 @@ impl Move {
             | Self::SeeToken(..)
             | Self::SeeSecrets(_)
             | Self::Stock(_)
+            | Self::Pay(..)
+            | Self::Prove(_)
             | Self::Tick
             | Self::Rest => true,
             Self::GoUnheard(..)
+            | Self::GoInVain(..)
+            | Self::PayUnheard(..)
+            | Self::Darken
+            | Self::Lighten
             | Self::LandUnheard(_)
             | Self::Linger(_)
             | Self::Vanish(_)
@@ -111,12 +130,21 @@ impl Scene<'_> {
             for name in (0..2).filter(|name| self.is_orphan(p, *name)) {
                 moves.push(Move::Finish(at, name as u8));
             }
-            if self.stock(p) != process.leftovers || self.missing(p) != process.missing {
+            if self.takes_stock(p) {
                 moves.push(Move::Stock(at));
             }
+            if !self.is_proven(p) {
+                moves.push(Move::Prove(at));
+            }
+            self.moves_of_ledger(p, &mut moves);
             if self.state.left.crashes > 0 {
                 moves.push(Move::Crash(at));
             }
+        }
+        if self.state.dark {
+            moves.push(Move::Lighten);
+        } else if self.state.left.dark > 0 {
+            moves.push(Move::Darken);
         }
         let (left, posts) = (&self.state.left, self.state.posts.len());
         for k in (0..posts).map(|k| k as u8) {
@@ -163,7 +191,10 @@ impl Scene<'_> {
         let (at, of) = (p as u8, i as u8);
         let mind = &self.state.processes[p].minds[i];
         let Some(run) = &mind.run else {
-            if !mind.asleep && self.cached_tokens(p)[i].is_some() {
+            let token = self.cached_tokens(p)[i].as_ref();
+            // Who lives waits until the account is known.
+            let known = self.state.processes[p].account != Account::Pending;
+            if !mind.asleep && token.is_some_and(|token| known || token.deleting) {
                 moves.push(Move::Begin(at, of));
             }
             return;
@@ -177,7 +208,8 @@ impl Scene<'_> {
         }
         moves.push(Move::Go(at, of));
         let memory = &mind.memory;
-        let (slow, unheard) = match &*self.rules.next(i, memory, run) {
+        let goes = run.token.deleting || run.gone;
+        let (slow, unheard, in_vain) = match &*self.rules.next(i, memory, run) {
             Said::Step(step) => (
                 matches!(step, Step::Open(_) | Step::FindMinted(_) | Step::Look),
                 !matches!(
@@ -190,14 +222,37 @@ impl Scene<'_> {
                         | Step::Recover(_)
                         | Step::Verify { .. }
                 ),
+                goes && matches!(
+                    step,
+                    Step::Revoke { .. } | Step::FindMinted(_) | Step::Record(..)
+                ),
             ),
-            Said::Settled(_) => (false, true),
+            Said::Settled(_) => (false, true, false),
         };
         if slow && self.world.slow {
             moves.push(Move::GoSlowly(at, of));
         }
         if unheard && self.state.left.lost > 0 {
             moves.push(Move::GoUnheard(at, of));
+        }
+        if in_vain && self.state.left.lost > 0 {
+            moves.push(Move::GoInVain(at, of));
+        }
+    }
+
+    fn moves_of_ledger(&mut self, p: usize, moves: &mut Vec<Move>) {
+        if !self.pays(p) {
+            return;
+        }
+        let entries = match self.state.processes[p].payment {
+            Some(_) => 1,
+            None => self.state.ledger.len(),
+        };
+        for k in 0..entries {
+            moves.push(Move::Pay(p as u8, k as u8));
+            if self.state.left.lost > 0 && self.pays_by_revoking(p, k) {
+                moves.push(Move::PayUnheard(p as u8, k as u8));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crate::guards::Guard;
 use crate::mind::{Answer, Recovery};
 use crate::scene::Scene;
 use crate::story::{token_name, upstream_name};
-use crate::world::{GROUP, Post, STRANGERS, Upstream};
+use crate::world::{Entry, GROUP, Post, STRANGERS, Upstream};
 
 impl Scene<'_> {
     pub(crate) fn post(&mut self, p: usize, i: usize, attempt: u8) {
@@ -19,7 +19,8 @@ impl Scene<'_> {
         let held = self.state.tokens[i]
             .as_ref()
             .is_some_and(|token| token.held);
-        if !held {
+        let written = |entry: &Entry| matches!(entry, Entry::Unresolved { attempt: of, .. } if *of == attempt);
+        if !held && !self.state.ledger.iter().any(written) {
             self.broken = Some(Claim::HeldBeforePost);
         }
         self.state.sent.push(attempt);
@@ -102,7 +103,7 @@ impl Scene<'_> {
         Answer::Suspects(found)
     }
 
-    /// The tokens that PlatformTokens and Secrets name, as the caches of a process know them.
+    /// The tokens that PlatformTokens, Secrets and the ledger name, as the caches of a process know them.
     pub(crate) fn named(&self, p: usize) -> Vec<u8> {
         let tokens = self.cached_tokens(p).iter().flatten();
         let by_status = tokens.filter_map(|token| token.status.issued.map(|issued| issued.token));
@@ -111,7 +112,11 @@ impl Scene<'_> {
             .into_iter()
             .flatten()
             .map(|indexed| indexed.token);
-        by_status.chain(by_secret).collect()
+        let by_ledger = self.state.ledger.iter().filter_map(|entry| match entry {
+            Entry::Owed(debt) => Some(debt.token),
+            Entry::Unresolved { .. } => None,
+        });
+        by_status.chain(by_secret).chain(by_ledger).collect()
     }
 
     pub(crate) fn recover(&mut self, token: u8) -> Answer {

@@ -7,6 +7,7 @@ use platform_token_operator::api::Reason;
 use platform_token_operator::plan::Step;
 
 use crate::claims::Claim;
+use crate::effect::unanswered;
 use crate::mind::{Answer, Facts, Memory, Mind, Run};
 use crate::rules::{Rest, Said};
 use crate::scene::Scene;
@@ -36,7 +37,8 @@ impl Scene<'_> {
         let mind = self.state.mind(p, i);
         (mind.memory.leftovers, mind.memory.missing) = (leftovers, missing);
         let memory = mind.memory.clone();
-        let (memory, run) = self.rules.begin(i, token, secrets, &memory);
+        let account = self.state.processes[p].account;
+        let (memory, run) = self.rules.begin(i, token, secrets, account, &memory);
         let mind = self.state.mind(p, i);
         mind.memory = memory;
         mind.run = Some(run);
@@ -56,10 +58,12 @@ impl Scene<'_> {
         };
         let mut secrets = [None, None];
         secrets[name] = Some(self.facts(i, name, &secret, None));
+        let account = self.state.processes[p].account;
         let mind = self.state.mind(p, i);
         mind.memory = Memory::default();
         mind.run = Some(Run {
             gone: true,
+            account,
             ..Run::new(vanished, secrets)
         });
         self.go_on(p, i);
@@ -146,6 +150,17 @@ impl Scene<'_> {
         self.go_on(p, i);
     }
 
+    /// It is not carried out, and fails.
+    pub(crate) fn go_in_vain(&mut self, p: usize, i: usize) {
+        self.state.left.lost -= 1;
+        let said = self.said(p, i);
+        let Said::Step(step) = &*said else { return };
+        self.tell(|| format!("{}: in vain", step.name()));
+        let answer = unanswered(step).unwrap_or(Answer::Failed(Reason::KubernetesError));
+        self.fold(p, i, &answer, 0);
+        self.go_on(p, i);
+    }
+
     /// Carries out what is said; none if there is nothing to take in yet.
     fn act(&mut self, p: usize, i: usize) -> Option<Answer> {
         match &*self.said(p, i) {
@@ -153,6 +168,7 @@ impl Scene<'_> {
             Said::Settled(rest) => {
                 let told = self.write_status(p, i, rest);
                 if self.state.tokens[i].is_none() && !self.run(p, i).gone {
+                    self.note_failure(p, i, rest);
                     self.retire_what_is_gone(p, i);
                     return None;
                 }
@@ -165,7 +181,10 @@ impl Scene<'_> {
     /// The PlatformToken went under our hands: the run begins anew with a live look at it.
     fn retire_what_is_gone(&mut self, p: usize, i: usize) {
         if let Some(run) = &mut self.state.mind(p, i).run {
-            *run = Run::new(run.token.clone(), run.secrets.clone());
+            *run = Run {
+                account: run.account,
+                ..Run::new(run.token.clone(), run.secrets.clone())
+            };
         }
         self.fold(p, i, &Answer::TokenGone, 0);
         self.go_on(p, i);
@@ -236,11 +255,17 @@ impl Scene<'_> {
         }
     }
 
+    fn note_failure(&mut self, p: usize, i: usize, rest: &Rest) {
+        let memory = &mut self.state.mind(p, i).memory;
+        memory.failed = rest.failed.unwrap_or(memory.failed);
+    }
+
     fn end(&mut self, p: usize, i: usize, rest: &Rest, told: bool) {
         self.tell(|| format!("ends the run for {}: {}", token_name(i), rest.verdict));
         if rest.requeue == Some(Duration::ZERO) {
             self.broken = Some(Claim::NoBusyLoop);
         }
+        self.note_failure(p, i, rest);
         let memory = &self.state.processes[p].minds[i].memory;
         let forgets = rest.ready && told && self.rules.forgets(memory);
         let mind = self.state.mind(p, i);

@@ -3,7 +3,7 @@
 //! Nothing of the operator is written again here. A mind is turned into the very `Snapshot` that the rules read, and
 //! what comes of it is turned back; each question is asked once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::canon::{Caps, is_closed};
 use crate::digest::digest;
 use crate::from_types::status_back;
 use crate::guards::{self, Guard};
-use crate::mind::{Answer, Facts, Memory, Run};
+use crate::mind::{Account, Answer, Facts, Memory, Run};
 use crate::names::Names;
-use crate::world::{PlatformToken, Status, World};
+use crate::world::{Entry, PlatformToken, Status, World};
 
 /// What the rules say.
 #[expect(clippy::large_enum_variant, reason = "each is kept once")]
@@ -32,6 +32,8 @@ pub(crate) struct Rest {
     pub gone: bool,
     /// It is Ready.
     pub ready: bool,
+    /// Whether it counts as a failure; none: as much as before.
+    pub failed: Option<bool>,
     pub requeue: Option<Duration>,
     /// The status to be written, if it is another than the one that was read.
     pub status: Option<Status>,
@@ -74,6 +76,7 @@ impl Rules {
                 unknown,
                 minted: if world.rivals { unknown } else { 0 },
                 proven: ticks(15),
+                entry: ticks(45),
             },
             dialect: world.dialect,
             tick: Duration::from_secs(world.tick),
@@ -90,9 +93,13 @@ impl Rules {
         i: usize,
         token: PlatformToken,
         secrets: [Option<Facts>; 2],
+        account: Account,
         memory: &Memory,
     ) -> (Memory, Run) {
-        let run = Run::new(token, secrets);
+        let run = Run {
+            account,
+            ..Run::new(token, secrets)
+        };
         let mut snapshot = self.snapshot(i, &Memory::default(), &run);
         snapshot = Snapshot::new(
             snapshot.token,
@@ -104,6 +111,23 @@ impl Rules {
             self.now(0),
         );
         self.back(i, snapshot)
+    }
+
+    /// A payment begins with an entry, and with when the process `p` first saw it.
+    pub(crate) fn payment(&self, written: &Entry, p: usize, account: Account) -> (Memory, Run) {
+        let (entry, value) = self.entry(written);
+        let seen = match written {
+            Entry::Owed(_) => 0,
+            Entry::Unresolved { seen, .. } => seen[p],
+        };
+        let snapshot = Snapshot::of_entry(
+            &entry,
+            value,
+            self.account(account),
+            BTreeSet::new(),
+            self.now(seen),
+        );
+        self.back(written.owner(), snapshot)
     }
 
     /// What to do next.
@@ -185,6 +209,11 @@ impl Rules {
         Rest {
             gone: settled.verdict == Verdict::Gone,
             ready: settled.verdict == Verdict::Ready,
+            failed: match settled.verdict {
+                Verdict::Trouble(_) => Some(true),
+                Verdict::Silent => None,
+                Verdict::Ready | Verdict::Gone => Some(false),
+            },
             requeue: settled.requeue,
             status: status.filter(|status| *status != run.token.status),
             verdict,

@@ -38,6 +38,7 @@ impl<'a> Scene<'a> {
             Move::Go(p, i) => self.go(p.into(), i.into()),
             Move::GoSlowly(p, i) => self.go_slowly(p.into(), i.into()),
             Move::GoUnheard(p, i) => self.go_unheard(p.into(), i.into()),
+            Move::GoInVain(p, i) => self.go_in_vain(p.into(), i.into()),
             Move::Hear(p, i) => self.hear(p.into(), i.into()),
             Move::Land(k) => self.land(k.into()),
             Move::LandUnheard(k) => self.land_unheard(k.into()),
@@ -48,6 +49,11 @@ impl<'a> Scene<'a> {
             Move::SeeToken(p, i) => self.see_token(p.into(), i.into()),
             Move::SeeSecrets(p) => self.see_secrets(p.into()),
             Move::Stock(p) => self.take_stock(p.into()),
+            Move::Pay(p, k) => self.pay(p.into(), k.into(), true),
+            Move::PayUnheard(p, k) => self.pay(p.into(), k.into(), false),
+            Move::Prove(p) => self.prove(p.into()),
+            Move::Darken => self.darken(),
+            Move::Lighten => self.lighten(),
             Move::Crash(p) => self.crash(p.into()),
             Move::Tick => self.tick(),
             Move::Rest => self.rest(),
@@ -76,6 +82,13 @@ impl<'a> Scene<'a> {
         self.state.posts.is_empty()
             && all().all(|p| (0..self.world.tokens).all(|i| sleeps(p, i)))
             && self.state.processes.iter().all(up_to_date)
+            && self
+                .state
+                .processes
+                .iter()
+                .all(|process| process.payment.is_none())
+            && all().all(|p| self.is_proven(p))
+            && self.state.ledger.is_empty()
             && self.state.upstream.iter().all(|up| up.settled)
             && all().all(|p| self.stock(p) == self.state.processes[p].leftovers)
             && all().all(|p| self.missing(p) == self.state.processes[p].missing)
@@ -89,7 +102,7 @@ impl<'a> Scene<'a> {
         };
         let i = usize::from(secret.owner);
         let gone = self.state.tokens[i].is_none() && self.cached_tokens(p)[i].is_none();
-        let free = self.state.processes[p].minds[i].run.is_none();
+        let free = self.state.processes[p].minds[i].run.is_none() && self.pays(p);
         secret.deleting && secret.held && gone && free
     }
 

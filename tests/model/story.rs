@@ -40,6 +40,10 @@ fn who(state: &State, names: [&str; 2], happens: Move) -> String {
         | Move::Go(p, _)
         | Move::GoSlowly(p, _)
         | Move::GoUnheard(p, _)
+        | Move::GoInVain(p, _)
+        | Move::Pay(p, _)
+        | Move::PayUnheard(p, _)
+        | Move::Prove(p)
         | Move::Hear(p, _)
         | Move::SeeToken(p, _)
         | Move::SeeSecrets(p)
@@ -53,9 +57,13 @@ fn who(state: &State, names: [&str; 2], happens: Move) -> String {
         | Move::Repeat(k) => state.posts[usize::from(k)]
             .sender
             .map_or(String::new(), process),
-        Move::Tick | Move::Rest | Move::Delete(_) | Move::Remove(_) | Move::Elsewhere(_) => {
-            String::new()
-        }
+        Move::Darken
+        | Move::Lighten
+        | Move::Tick
+        | Move::Rest
+        | Move::Delete(_)
+        | Move::Remove(_)
+        | Move::Elsewhere(_) => String::new(),
     }
 }
 

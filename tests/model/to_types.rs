@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use platform_token_operator::api::{PlatformTokenStatus, Reason, TokenHash, TokenId, names};
+use platform_token_operator::api::{
+    self, NamedToken, OwedToken, PlatformTokenStatus, Reason, TokenHash, TokenId, TokenValue, names,
+};
 use platform_token_operator::plan::{
     self, AccountFacts, Admission, Identity, LeftSecret, OpenAttempt, Outcome, OwnSecret,
     SecretFacts, Snapshot, TokenFacts, Version,
 };
 
 use crate::guards::Guard;
-use crate::mind::{Answer, Debt, Facts, Fate, Leftover, Memory, Reaction, Recovery, Run, Trouble};
+use crate::mind::{
+    Account, Answer, Debt, Facts, Fate, Leftover, Memory, Reaction, Recovery, Run, Trouble,
+};
 use crate::names::PLATFORM;
 use crate::rules::Rules;
-use crate::world::{Status, Told};
+use crate::world::{self, At, Entry, Status, Told};
 
 impl Rules {
     pub(crate) fn snapshot(&self, i: usize, memory: &Memory, run: &Run) -> Snapshot {
@@ -43,22 +47,13 @@ impl Rules {
                 .map(|attempt| self.names.attempt(attempt, self.dialect))),
             status: self.status(&token.status),
         };
-        let identity = Identity {
-            base_url: PLATFORM.into(),
-            user_id: Some(self.names.user.clone()),
-            username: None,
-            dialect: self.dialect,
-            credential: TokenHash::recorded("credential"),
-            verify: true,
-            exclusive: None,
-        };
         let secrets = run.secrets.iter().enumerate().filter_map(|(name, facts)| {
             let facts = self.secret(facts.as_ref()?);
             Some((name.to_string(), facts))
         });
         let mut snapshot = Snapshot::new(
             facts,
-            AccountFacts::Ready(identity),
+            self.account(run.account),
             secrets.collect::<BTreeMap<_, _>>(),
             plan::Memory::default(),
             BTreeSet::new(),
@@ -70,8 +65,8 @@ impl Rules {
         }
         snapshot.memory = self.memory(memory);
         snapshot.run = plan::Run {
-            ledger: false,
-            failed: false,
+            ledger: run.ledger && self.without != Some(Guard::PutOff),
+            failed: run.failed,
             adopted: None,
             struck: run.struck,
             retained: false,
@@ -89,6 +84,65 @@ impl Rules {
             notes: vec![],
         };
         snapshot
+    }
+
+    pub(crate) fn account(&self, account: Account) -> AccountFacts {
+        match account {
+            Account::Pending => AccountFacts::Pending,
+            Account::Broken => {
+                AccountFacts::Broken(plan::Trouble::transient(Reason::Unreachable, ""))
+            }
+            Account::Proven => AccountFacts::Ready(Identity {
+                base_url: PLATFORM.into(),
+                user_id: Some(self.names.user.clone()),
+                username: None,
+                dialect: self.dialect,
+                credential: TokenHash::recorded("credential"),
+                verify: true,
+                exclusive: None,
+            }),
+        }
+    }
+
+    /// An entry, and the value beside it.
+    pub(crate) fn entry(&self, entry: &Entry) -> (api::Entry, Option<TokenValue>) {
+        match entry {
+            Entry::Owed(debt) => {
+                let plan::Debt {
+                    token_id,
+                    base_url,
+                    user_id,
+                    hash,
+                    value,
+                    evidence,
+                } = self.debt(debt);
+                let token = NamedToken {
+                    owner: self.names.owners[entry.owner()].clone(),
+                    token_id,
+                    base_url,
+                    user_id,
+                };
+                let before = match evidence {
+                    plan::Evidence::Sure => None,
+                    plan::Evidence::Recorded { before } => Some(before),
+                };
+                let owed = OwedToken {
+                    token,
+                    hash,
+                    before,
+                };
+                (api::Entry::Owed(owed), value)
+            }
+            Entry::Unresolved { attempt: id, .. } => {
+                // Nobody asks for its number any more.
+                let attempt = world::Attempt {
+                    at: At { number: 1, id: *id },
+                    given_up: vec![],
+                };
+                let attempt = self.names.attempt(&attempt, self.dialect);
+                (api::Entry::Unresolved(attempt), None)
+            }
+        }
     }
 
     pub(crate) fn memory(&self, memory: &Memory) -> plan::Memory {
@@ -139,7 +193,7 @@ impl Rules {
             self_unknown: BTreeSet::new(),
             unseen: None,
             lost: memory.lost.into(),
-            failures: 0,
+            failures: memory.failed.into(),
         }
     }
 
@@ -261,6 +315,7 @@ impl Rules {
             },
             Answer::Permitted => Outcome::Permitted,
             Answer::Struck => Outcome::Struck,
+            Answer::Owed => Outcome::Owed,
             Answer::Current => Outcome::Current,
             Answer::TokenGone => Outcome::TokenGone,
             Answer::Minted(token) => Outcome::Minted(self.names.minted(*token)),
@@ -284,6 +339,7 @@ impl Rules {
             Answer::NotListed => Outcome::NotListed,
             Answer::RevokeUnknown => Outcome::RevokeUnknown(failed(Reason::Unreachable)),
             Answer::SelfUnknown => Outcome::SelfUnknown,
+            Answer::Recorded => Outcome::Recorded,
             Answer::Lifted => Outcome::Lifted,
             Answer::Stale => Outcome::Stale,
             Answer::Failed(reason) => Outcome::Failed(failed(*reason)),

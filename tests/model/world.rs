@@ -6,7 +6,7 @@
 use platform_token_operator::api::{Dialect, Reason};
 
 use crate::guards::Guard;
-use crate::mind::{Cache, Mind, Process};
+use crate::mind::{Account, Cache, Debt, Mind, Process};
 
 /// Numbers of one PlatformToken's upstream tokens or attempts.
 pub(crate) const GROUP: u8 = 32;
@@ -59,6 +59,8 @@ pub(crate) struct Faults {
     pub removed: u8,
     /// Someone revokes a token of ours in the console.
     pub revoked: u8,
+    /// The platform stops answering, for a while or for ever.
+    pub dark: u8,
     /// Tokens of strangers on the account.
     pub strangers: u8,
 }
@@ -82,6 +84,7 @@ impl World {
             repeated: 0,
             removed: 0,
             revoked: 0,
+            dark: 0,
             strangers: 1,
         },
         tick: 15,
@@ -102,6 +105,10 @@ pub(crate) struct State {
     pub upstream: Vec<Upstream>,
     /// Tokens that the status of the account lists as unclaimed.
     pub suspects: Vec<u8>,
+    /// The entries of the ledger, in order.
+    pub ledger: Vec<Entry>,
+    /// The platform answers nobody.
+    pub dark: bool,
     pub posts: Vec<Post>,
     /// Attempts that a POST was sent for.
     pub sent: Vec<u8>,
@@ -196,6 +203,46 @@ pub(crate) struct Upstream {
     pub elsewhere: bool,
 }
 
+/// An entry of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Entry {
+    /// A token that has to be revoked.
+    Owed(Debt),
+    /// An attempt that may have made a token.
+    Unresolved {
+        attempt: u8,
+        /// Ticks since each process first saw it.
+        seen: [u8; 2],
+    },
+}
+
+impl Entry {
+    /// The PlatformToken that it is left of.
+    pub(crate) fn owner(&self) -> usize {
+        let (Self::Owed(Debt { token: n, .. }) | Self::Unresolved { attempt: n, .. }) = self;
+        usize::from(n / GROUP)
+    }
+
+    /// Whether another has the same name.
+    pub(crate) fn speaks_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Owed(one), Self::Owed(other)) => one.token == other.token,
+            (one, other) => one.unseen() == other.unseen(),
+        }
+    }
+
+    /// What is written, whoever has seen it.
+    pub(crate) fn unseen(&self) -> Self {
+        match self {
+            Self::Owed(debt) => Self::Owed(debt.clone()),
+            Self::Unresolved { attempt, .. } => Self::Unresolved {
+                attempt: *attempt,
+                seen: [0, 0],
+            },
+        }
+    }
+}
+
 /// A POST on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Post {
@@ -234,11 +281,15 @@ impl State {
             }),
             leftovers: [vec![], vec![]],
             missing: [None, None],
+            account: Account::Proven,
+            payment: None,
         });
         Self {
             secrets: [None, None],
             upstream: strangers.collect(),
             suspects: vec![],
+            ledger: vec![],
+            dark: false,
             posts: vec![],
             sent: vec![],
             processes: processes.collect(),
@@ -280,6 +331,15 @@ impl State {
         self.upstream.iter().any(|up| up.token == token && up.live)
     }
 
+    /// Whether the Secret of a PlatformToken that lives holds this token.
+    pub(crate) fn is_held(&self, token: u8) -> bool {
+        let mut secrets = self.secrets.iter().flatten();
+        secrets.any(|secret| {
+            let owner = self.tokens[usize::from(secret.owner)].as_ref();
+            secret.issued.token == token && owner.is_some_and(|owner| !owner.deleting)
+        })
+    }
+
     /// What the process `p` has of the PlatformToken `i`.
     pub(crate) fn mind(&mut self, p: usize, i: usize) -> &mut Mind {
         &mut self.processes[p].minds[i]
@@ -290,6 +350,11 @@ impl State {
         self.processes.swap(0, 1);
         for post in &mut self.posts {
             post.sender = post.sender.map(|p| 1 - p);
+        }
+        for entry in &mut self.ledger {
+            if let Entry::Unresolved { seen, .. } = entry {
+                seen.swap(0, 1);
+            }
         }
     }
 

@@ -23,6 +23,10 @@ fn faults(crashes: u8, lost: u8) -> Faults {
     }
 }
 
+fn dark(faults: Faults) -> Faults {
+    Faults { dark: 1, ..faults }
+}
+
 /// Walked through by every `cargo test`.
 pub(crate) fn small() -> Vec<World> {
     let one = World {
@@ -46,6 +50,7 @@ pub(crate) fn small() -> Vec<World> {
         name: "slow answers",
         slow: true,
         tick: 5,
+        faults: faults(1, 0),
         ..one.clone()
     };
     let revoked = World {
@@ -56,7 +61,13 @@ pub(crate) fn small() -> Vec<World> {
         },
         ..World::CALM
     };
-    let mut worlds: Vec<World> = [one, neighbours, slow, revoked]
+    let silent = World {
+        name: "the platform stops answering, a deletion",
+        deleted: Some(0),
+        faults: dark(faults(0, 0)),
+        ..World::CALM
+    };
+    let mut worlds: Vec<World> = [one, neighbours, slow, revoked, silent]
         .iter()
         .flat_map(both)
         .collect();
@@ -131,6 +142,13 @@ fn large_in_both_dialects() -> Vec<World> {
             ..deleted.clone()
         },
         World {
+            name: "slow answers, a deletion, a crash, a lost answer",
+            slow: true,
+            tick: 5,
+            faults: faults(1, 1),
+            ..deleted.clone()
+        },
+        World {
             name: "a token is revoked in the console, a deletion, a crash, a lost answer",
             faults: revoked(faults(1, 1)),
             ..deleted.clone()
@@ -142,6 +160,26 @@ fn large_in_both_dialects() -> Vec<World> {
                 removed: 1,
                 ..faults(0, 0)
             }),
+            ..World::CALM
+        },
+        World {
+            name: "the platform stops answering, a deletion, a crash, a lost answer",
+            faults: dark(faults(1, 1)),
+            ..deleted.clone()
+        },
+        World {
+            name: "the platform stops answering, a user removes a Secret, a deletion, a crash",
+            faults: dark(Faults {
+                removed: 1,
+                ..faults(1, 0)
+            }),
+            ..deleted.clone()
+        },
+        World {
+            name: "the platform stops answering, two PlatformTokens, one is deleted",
+            tokens: 2,
+            deleted: Some(1),
+            faults: dark(faults(0, 0)),
             ..World::CALM
         },
         World {
@@ -178,6 +216,12 @@ fn large_with_tags() -> Vec<World> {
             name: "two processes, a deletion, a crash, a lost answer",
             processes: 2,
             faults: faults(1, 1),
+            ..deleted.clone()
+        },
+        World {
+            name: "two processes, the platform stops answering, a deletion",
+            processes: 2,
+            faults: dark(faults(0, 0)),
             ..deleted.clone()
         },
         World {
@@ -255,6 +299,14 @@ pub(crate) fn sabotaged() -> Vec<(World, Claim)> {
         stale: true,
         ..crash.clone()
     };
+    let owing = World {
+        faults: faults(0, 1),
+        ..deleted.clone()
+    };
+    let silent = World {
+        faults: dark(faults(0, 0)),
+        ..deleted.clone()
+    };
     [
         (Guard::CompareAndSwap, two, Claim::ReadyLives),
         (Guard::CreateOnly, rivals, Claim::NothingLost),
@@ -265,10 +317,14 @@ pub(crate) fn sabotaged() -> Vec<(World, Claim)> {
             Claim::HeldBeforePost,
         ),
         (Guard::LiveRead, stale, Claim::Comes),
-        (Guard::WaitForPosts, crash.clone(), Claim::NothingLost),
-        (Guard::Search, crash, Claim::NothingLost),
+        (Guard::WaitForPosts, crash.clone(), Claim::Named),
+        (Guard::Search, crash, Claim::Named),
         (Guard::Verify, World::CALM, Claim::ReadyAnswered),
-        (Guard::RevokeFirst, deleted, Claim::NothingLost),
+        (Guard::RevokeFirst, deleted, Claim::Named),
+        (Guard::WriteDown, owing.clone(), Claim::Named),
+        (Guard::WriteFirst, owing.clone(), Claim::Named),
+        (Guard::PayFirst, owing, Claim::Named),
+        (Guard::PutOff, silent, Claim::Comes),
     ]
     .map(|(guard, world, claim)| {
         let without = Some(guard);

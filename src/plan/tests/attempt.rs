@@ -244,17 +244,22 @@ fn an_attempt_of_the_documented_dialect_tells_what_it_may_have_made_before_anoth
 }
 
 #[test]
-fn an_attempt_is_given_up_unsearched_only_where_a_search_finds_nothing_and_the_token_goes() {
+fn an_attempt_is_given_up_unsearched_only_where_a_search_finds_nothing_and_nobody_is_left_to_tell()
+{
     let another = AccountFacts::Ready(Identity {
         user_id: UserId::parse("another").ok(),
         ..identity()
     });
     let broken = AccountFacts::Broken(Trouble::stalled(Reason::Unauthorized, "x"));
+    let gone = AccountFacts::Broken(Trouble::stalled(Reason::AccountNotFound, "x"));
     for (dialect, deleting, account, expected) in [
-        (Dialect::Documented, true, &broken, "lift_finalizer"),
-        (Dialect::Documented, true, &another, "lift_finalizer"),
+        (Dialect::Documented, true, &gone, "lift_finalizer"),
+        (Dialect::Documented, true, &broken, "record"),
+        (Dialect::Documented, true, &another, "record"),
+        (Dialect::Documented, false, &gone, "AccountNotFound"),
         (Dialect::Documented, false, &broken, "Unauthorized"),
         (Dialect::Documented, false, &another, "AccountChanged"),
+        (Dialect::Current, true, &gone, "record"),
         (Dialect::Current, true, &broken, "record"),
         (Dialect::Current, true, &another, "record"),
     ] {

@@ -206,6 +206,16 @@ fn a_ledger_that_takes_nothing_makes_the_deletion_wait() {
 }
 
 #[test]
+fn an_entry_that_somebody_else_changes_meanwhile_is_looked_at_again() {
+    let mut snapshot = issued_and_read().snapshot(at(10));
+    let steps = story(&mut snapshot, at(10), |step| match step {
+        Step::Record(..) => Outcome::Stale,
+        step => unanswered(step),
+    });
+    assert_eq!(steps, ["revoke", "record", "Silent"]);
+}
+
+#[test]
 fn a_living_token_is_never_put_off() {
     let memory = Memory {
         surplus: vec![sure("b")],
@@ -357,6 +367,29 @@ fn what_an_unresolved_attempt_made_is_looked_for_until_it_must_have_ended() {
         at_second(0, fair_outcome),
         ["find_minted", "revoke", "Gone"]
     );
+}
+
+#[test]
+fn an_unresolved_attempt_without_tags_waits_for_an_account_that_may_come_back() {
+    let unresolved = Entry::Unresolved(Attempt {
+        dialect: Dialect::Documented,
+        ..attempt(1)
+    });
+    let later = |account| {
+        let mut snapshot = entry(&unresolved, None, account);
+        story(&mut snapshot, at(45), |step| match step {
+            Step::FindMinted(_) => Outcome::Suspects(vec![]),
+            step => fair_outcome(step),
+        })
+    };
+    let documented = AccountFacts::Ready(Identity {
+        dialect: Dialect::Documented,
+        ..identity()
+    });
+    let gone = AccountFacts::Broken(Trouble::stalled(Reason::AccountNotFound, "gone"));
+    assert_eq!(later(documented), ["find_minted", "Gone"]);
+    assert_eq!(later(broken()), ["Unreachable"]);
+    assert_eq!(later(gone), ["Gone"], "there is nowhere to tell it");
 }
 
 #[test]
