@@ -23,8 +23,11 @@ fn faults(crashes: u8, lost: u8) -> Faults {
     }
 }
 
-fn dark(faults: Faults) -> Faults {
-    Faults { dark: 1, ..faults }
+fn dark(crashes: u8, lost: u8) -> Faults {
+    Faults {
+        dark: 1,
+        ..faults(crashes, lost)
+    }
 }
 
 /// Walked through by every `cargo test`.
@@ -64,7 +67,7 @@ pub(crate) fn small() -> Vec<World> {
     let silent = World {
         name: "the platform stops answering, a deletion",
         deleted: Some(0),
-        faults: dark(faults(0, 0)),
+        faults: dark(0, 0),
         ..World::CALM
     };
     let mut worlds: Vec<World> = [one, neighbours, slow, revoked, silent]
@@ -77,7 +80,11 @@ pub(crate) fn small() -> Vec<World> {
 
 /// Walked through by `make model`.
 pub(crate) fn large() -> Vec<World> {
-    let mut worlds: Vec<World> = large_in_both_dialects().iter().flat_map(both).collect();
+    let mut worlds: Vec<World> = [large_in_both_dialects(), silent()]
+        .concat()
+        .iter()
+        .flat_map(both)
+        .collect();
     worlds.extend(large_with_tags());
     worlds
 }
@@ -163,31 +170,41 @@ fn large_in_both_dialects() -> Vec<World> {
             ..World::CALM
         },
         World {
+            name: "two rivals for one Secret",
+            tokens: 2,
+            deleted: Some(1),
+            rivals: true,
+            faults: faults(1, 1),
+            ..World::CALM
+        },
+    ]
+}
+
+/// What a deletion leaves where the platform stops answering.
+fn silent() -> Vec<World> {
+    let deleted = World {
+        deleted: Some(0),
+        ..World::CALM
+    };
+    vec![
+        World {
             name: "the platform stops answering, a deletion, a crash, a lost answer",
-            faults: dark(faults(1, 1)),
+            faults: dark(1, 1),
             ..deleted.clone()
         },
         World {
             name: "the platform stops answering, a user removes a Secret, a deletion, a crash",
-            faults: dark(Faults {
+            faults: Faults {
                 removed: 1,
-                ..faults(1, 0)
-            }),
+                ..dark(1, 0)
+            },
             ..deleted.clone()
         },
         World {
             name: "the platform stops answering, two PlatformTokens, one is deleted",
             tokens: 2,
             deleted: Some(1),
-            faults: dark(faults(0, 0)),
-            ..World::CALM
-        },
-        World {
-            name: "two rivals for one Secret",
-            tokens: 2,
-            deleted: Some(1),
-            rivals: true,
-            faults: faults(1, 1),
+            faults: dark(0, 0),
             ..World::CALM
         },
     ]
@@ -221,7 +238,7 @@ fn large_with_tags() -> Vec<World> {
         World {
             name: "two processes, the platform stops answering, a deletion",
             processes: 2,
-            faults: dark(faults(0, 0)),
+            faults: dark(0, 0),
             ..deleted.clone()
         },
         World {
@@ -304,7 +321,7 @@ pub(crate) fn sabotaged() -> Vec<(World, Claim)> {
         ..deleted.clone()
     };
     let silent = World {
-        faults: dark(faults(0, 0)),
+        faults: dark(0, 0),
         ..deleted.clone()
     };
     [
