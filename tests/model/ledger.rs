@@ -41,7 +41,11 @@ impl Scene<'_> {
         let owed = |entry: &Entry| matches!(entry, Entry::Owed(debt) if debt.token == token);
         let owed = self.state.ledger.iter().any(owed);
         self.tell(|| {
-            let told = if owed { "it is owed" } else { "it says nothing" };
+            let told = if owed {
+                "it is owed"
+            } else {
+                "it says nothing"
+            };
             format!("asks the ledger about {}: {told}", upstream_name(token))
         });
         if owed { Answer::Owed } else { Answer::Struck }
