@@ -70,6 +70,7 @@ async fn good_manifests_are_accepted() {
         account(&json!({ "resyncInterval": "1h30m" })),
         account(&json!({ "resyncInterval": "10s" })),
         account(&json!({ "rateLimit": { "requestsPerSecond": 1, "burst": 1 }, "verify": false })),
+        account(&json!({ "sweep": "Revoke", "revocationsPerMinute": 1 })),
         cluster_account(&json!({ "namespace": "n", "name": "c" })),
         selecting(&json!({})),
         selecting(&json!({ "matchLabels": { "team": "a", "example.com/stage": "" } })),
@@ -184,6 +185,14 @@ async fn bad_accounts_are_refused_with_what_to_write_instead() {
         (
             account(&json!({ "rateLimit": { "burst": 100_001 } })),
             "from 1 to 100000",
+        ),
+        (
+            account(&json!({ "revocationsPerMinute": 0 })),
+            "revocationsPerMinute is out of range; write a whole number from 1 to 100000",
+        ),
+        (
+            account(&json!({ "sweep": "revoke" })),
+            "supported values: \"Off\", \"Report\", \"Revoke\"",
         ),
         (
             account(&json!({ "credentialsSecretRef": { "name": "" } })),
@@ -414,6 +423,8 @@ async fn explain_reads_well() {
         "rateLimit",
         "requestsPerSecond",
         "resyncInterval",
+        "sweep",
+        "revocationsPerMinute",
         "verify",
     ] {
         assert!(account.contains(text), "{text}: {account}");

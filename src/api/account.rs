@@ -147,6 +147,13 @@ pub struct AccountSettings {
     /// cluster names and nobody has used, is the rest of a lost answer, and is revoked. Do not set it where people or
     /// other clusters make tokens on the same account.
     pub exclusive: bool,
+    /// What becomes of tokens that bear the tags of this cluster and that nothing in it names: `Off`, nothing, and none is
+    /// reported. `Report`: they are reported. `Revoke`: those that nobody uses are revoked as well. In the documented
+    /// dialect tokens bear no tags, and this makes no difference.
+    pub sweep: Sweep,
+    /// The most tokens that `sweep: Revoke` writes down to be revoked in any minute.
+    #[schemars(extend("x-kubernetes-validations" = rule("self >= 1 && self <= 100000", "revocationsPerMinute is out of range; write a whole number from 1 to 100000, or `sweep: Report` to have nothing revoked")))]
+    pub revocations_per_minute: u32,
 }
 
 impl Default for AccountSettings {
@@ -157,8 +164,22 @@ impl Default for AccountSettings {
             rate_limit: RateLimit::default(),
             verify: true,
             exclusive: false,
+            sweep: Sweep::default(),
+            revocations_per_minute: 60,
         }
     }
+}
+
+/// What becomes of tokens that bear the tags of this cluster and that nothing in it names.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sweep {
+    /// Nothing.
+    Off,
+    /// They are reported.
+    #[default]
+    Report,
+    /// They are reported, and revoked if nobody uses them.
+    Revoke,
 }
 
 /// A token bucket: a steady rate and how much may come at once.

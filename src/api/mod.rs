@@ -18,7 +18,7 @@ mod value;
 pub use account::{
     AccountKey, AccountKind, AccountSettings, AccountStatus, Baseline, ClusterPlatformAccount,
     ClusterPlatformAccountSpec, DEFAULT_BASE_URL, NamespacedSecretKeyRef, PlatformAccount,
-    PlatformAccountSpec, RateLimit, SecretKeyRef, TokenCounts,
+    PlatformAccountSpec, RateLimit, SecretKeyRef, Sweep, TokenCounts,
 };
 pub use attempt::{
     Attempt, AttemptAccount, AttemptRef, Issued, MalformedRecord, Owner, cluster_tag,

@@ -42,6 +42,8 @@ pub const RETAINED: &str = "platform.acedata.cloud/retained";
 pub const LEDGER_LABEL: &str = "platform.acedata.cloud/ledger";
 /// On an entry of the ledger: what it records, as JSON ([`crate::api::Entry`]).
 pub const LEDGER_ENTRY: &str = "platform.acedata.cloud/ledger-entry";
+/// The Secret beside the entries that is as old as the ledger.
+pub const LEDGER_MARK: &str = "platform-token-operator-ledger";
 
 /// Key of the token in a generated Secret; always there.
 pub const TOKEN_KEY: &str = "token";

@@ -94,6 +94,8 @@ pub enum Reason {
     ValueUnavailable,
     /// Tokens that may be ours are named by nothing in this cluster.
     Unclaimed,
+    /// Tokens of this cluster that nothing names were written down to be revoked.
+    Swept,
     /// Somebody else makes tokens on an account that claims to be exclusive.
     NotExclusive,
     /// A record names a token that is another's.
@@ -140,6 +142,7 @@ impl Reason {
             Self::VerificationFailed => "VerificationFailed",
             Self::ValueUnavailable => "ValueUnavailable",
             Self::Unclaimed => "Unclaimed",
+            Self::Swept => "Swept",
             Self::NotExclusive => "NotExclusive",
             Self::NotOurs => "NotOurs",
             Self::KubernetesError => "KubernetesError",

@@ -6,7 +6,7 @@ use kube::Client;
 
 use super::report::counted;
 use super::{Finding, Scope, Topic, shown};
-use crate::api::{AttemptId, TokenId, UserId, names};
+use crate::api::{AttemptId, Sweep, TokenId, UserId, names};
 use crate::clock::Clock;
 use crate::controller::{
     Inspected, KubeError, Lingering, Operator, Platforms, Settings, Written, cluster_uid,
@@ -99,7 +99,7 @@ fn unclaimed(account: &Inspected) -> Option<Finding> {
             return Some(Topic::Unclaimed.warning(text));
         }
     };
-    if let Some(found) = told(stock, account.exclusive) {
+    if let Some(found) = told(stock, account) {
         return Some(Topic::Unclaimed.warning(format!("{key} {found}")));
     }
     let (upstream, managed) = (stock.counts.upstream, stock.counts.managed);
@@ -111,26 +111,34 @@ fn unclaimed(account: &Inspected) -> Option<Finding> {
 }
 
 /// What nothing claims, and what becomes of it.
-fn told(stock: &Stock, exclusive: bool) -> Option<String> {
+fn told(stock: &Stock, account: &Inspected) -> Option<String> {
     let ours = &stock.unclaimed;
     if ours.is_empty() {
         return None;
     }
     let (n, ids) = (ours.len(), shown(ours.iter().map(TokenId::as_str), SHOWN));
-    let then = if exclusive && stock.strangers.is_empty() {
+    let mut then = Vec::new();
+    if account.exclusive && stock.strangers.is_empty() {
         let revoked = ours.intersection(&stock.revocable);
-        format!(
-            "the operator revokes {} of them at the second stock that finds them; look at the others, and revoke what \
-             nobody needs",
+        then.push(format!(
+            "the operator revokes {} of them at the second stock that finds them",
             revoked.count()
-        )
+        ));
     } else {
-        "those with the tags of a PlatformToken that lives are revoked by it; look at the others, and revoke in the \
-         console what nobody needs"
-            .to_owned()
-    };
+        then.push("those with the tags of a PlatformToken that lives are revoked by it".to_owned());
+    }
+    let stranded = ours.iter().filter(|id| stock.stranded.contains_key(*id));
+    match (stranded.count(), account.sweep) {
+        (0, _) | (_, Sweep::Off) => {}
+        (n, Sweep::Report) => then.push(format!("with `sweep: Revoke` {n} would be swept")),
+        (n, Sweep::Revoke) => then.push(format!(
+            "the sweep revokes {n}, once two stocks have found them and nobody has used them in between"
+        )),
+    }
+    let then = then.join("; ");
     Some(format!(
-        "has {} that may be this operator's and that nothing in this cluster names ({ids}); {then}",
+        "has {} that may be this operator's and that nothing in this cluster names ({ids}); {then}; look at the others, \
+         and revoke in the console what nobody needs",
         counted(n, "token")
     ))
 }

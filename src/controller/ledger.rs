@@ -34,6 +34,8 @@ pub(super) struct Ledger {
     /// The operator's own namespace.
     namespace: String,
     entries: Mutex<Entries>,
+    /// When the ledger was begun, as this process has seen it: the age of its mark.
+    begun: Mutex<Option<Timestamp>>,
     tries: Tries,
 }
 
@@ -68,6 +70,7 @@ impl Ledger {
         Self {
             namespace,
             entries: Mutex::default(),
+            begun: Mutex::default(),
             tries: Tries::default(),
         }
     }
@@ -116,6 +119,15 @@ impl Ledger {
 
     fn strike(&self, name: Option<&str>) {
         self.lock().remove(name.unwrap_or_default());
+    }
+
+    /// When the ledger was begun, as far as that is known.
+    pub(super) fn begun(&self) -> Option<Timestamp> {
+        *self.mark()
+    }
+
+    fn mark(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many entries there are of each kind.
@@ -227,6 +239,85 @@ impl Executor<'_> {
     }
 }
 
+impl Context {
+    /// Writes an entry unless its token has one: whatever that says stays. What we owe is paid from then on.
+    pub(super) async fn owe(&self, entry: &Entry) -> Result<(), KubeError> {
+        let ledger = &self.ledger;
+        let secret = entry.secret(&ledger.namespace, None);
+        match call(ledger.secrets(self).create(&creating(), &secret)).await {
+            Ok(_) => {
+                ledger.keep(entry.clone(), self.clock.now());
+                self.telemetry.ledger(&ledger.counts());
+                Ok(())
+            }
+            Err(KubeError::AlreadyExists(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sees to it that the ledger has its mark, which is as old as the ledger: what is older than that, nobody may have
+    /// written down. If that fails, nothing is swept.
+    pub(super) async fn mark_ledger(&self) {
+        let ledger = &self.ledger;
+        if ledger.begun().is_some() {
+            return;
+        }
+        let mark = Secret {
+            metadata: ObjectMeta {
+                name: Some(names::LEDGER_MARK.into()),
+                namespace: Some(ledger.namespace.clone()),
+                labels: Some([(names::MANAGED_BY_LABEL.into(), names::OPERATOR.into())].into()),
+                ..ObjectMeta::default()
+            },
+            type_: Some("Opaque".into()),
+            ..Secret::default()
+        };
+        let begun = match call(ledger.secrets(self).create(&creating(), &mark)).await {
+            Ok(mark) => Ok(begun_of(&mark.metadata)),
+            Err(KubeError::AlreadyExists(_)) => self.ledger_begun().await,
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(begun) => *ledger.mark() = begun,
+            Err(error) => {
+                let namespace = &ledger.namespace;
+                tracing::warn!(%error, namespace, "the ledger could not be begun, and nothing is swept");
+            }
+        }
+    }
+
+    /// When the ledger was begun, read live; none: it has no mark.
+    pub(super) async fn ledger_begun(&self) -> Result<Option<Timestamp>, KubeError> {
+        let secrets = self.ledger.secrets(self);
+        let mark = call_opt(secrets.get_metadata(names::LEDGER_MARK)).await?;
+        Ok(mark.and_then(|mark| begun_of(&mark.metadata)))
+    }
+
+    /// Every Secret of the ledger, read live.
+    pub(super) async fn each_of_ledger(
+        &self,
+        mut see: impl FnMut(ObjectMeta),
+    ) -> Result<(), KubeError> {
+        let secrets = self.ledger.secrets(self);
+        let list = |scope| async {
+            let scope = scope;
+            secrets.list_metadata(&scope).await
+        };
+        let scope = ListParams::default().labels(names::LEDGER_LABEL);
+        each(scope, list, |secret: PartialObjectMeta<Secret>| {
+            see(secret.metadata);
+        })
+        .await
+    }
+}
+
+/// The age of a mark that is ours: the API server gave it, so that no backup brings back an old one.
+fn begun_of(mark: &ObjectMeta) -> Option<Timestamp> {
+    let maker = mark.labels.as_ref()?.get(names::MANAGED_BY_LABEL)?;
+    let begun = mark.creation_timestamp.as_ref().map(|at| at.0);
+    begun.filter(|_| maker == names::OPERATOR)
+}
+
 /// What the ledger says of a token, read live. An entry of another cluster came with a copy of the namespace and says
 /// nothing.
 pub(super) async fn standing(
@@ -313,18 +404,12 @@ impl Operator {
     /// Every entry, read live.
     pub(crate) async fn written_down(&self) -> Result<Vec<Written>, KubeError> {
         let context = &*self.context;
-        let secrets = context.ledger.secrets(context);
-        let list = |scope| async {
-            let scope = scope;
-            secrets.list_metadata(&scope).await
-        };
-        let scope = ListParams::default().labels(names::LEDGER_LABEL);
         let mut written = Vec::new();
-        each(scope, list, |secret: PartialObjectMeta<Secret>| {
-            let entry = Entry::parse(&secret.metadata).ok();
+        let see = |metadata: ObjectMeta| {
+            let entry = Entry::parse(&metadata).ok();
             let ours = entry.filter(|entry| entry.owner().cluster == context.cluster);
-            let since = secret.metadata.creation_timestamp.map(|at| at.0);
-            let name = secret.metadata.name.unwrap_or_default();
+            let since = metadata.creation_timestamp.map(|at| at.0);
+            let name = metadata.name.unwrap_or_default();
             written.push(Written {
                 kind: ours.as_ref().map_or("foreign", Entry::kind),
                 what: match &ours {
@@ -334,8 +419,8 @@ impl Operator {
                 },
                 since,
             });
-        })
-        .await?;
+        };
+        context.each_of_ledger(see).await?;
         Ok(written)
     }
 

@@ -104,11 +104,19 @@ impl SecretIndex {
         dying.collect()
     }
 
-    /// Every token that a Secret names.
-    pub(super) fn token_ids(&self) -> Vec<TokenId> {
+    /// Every token that a Secret names, and the PlatformToken that the Secret names unless it is being deleted.
+    pub(super) fn tokens(&self) -> Vec<(TokenId, Option<TokenName>)> {
         let watches = self.lock();
-        let ids = watches.values().flat_map(|inner| inner.named.values());
-        ids.filter_map(|named| named.token.clone()).collect()
+        let of_watch = |inner: &Inner| -> Vec<_> {
+            let named = inner.named.iter().filter_map(|(secret, named)| {
+                let owner = named.owner.as_ref();
+                let owner = owner.filter(|_| !inner.dying.contains_key(secret));
+                let owner = owner.map(|owner| (secret.0.clone(), owner.clone()));
+                Some((named.token.clone()?, owner))
+            });
+            named.collect()
+        };
+        watches.values().flat_map(of_watch).collect()
     }
 
     /// The Secrets that name a token, each with the PlatformToken of its namespace that it names.
@@ -197,6 +205,13 @@ fn named_owner(secret: &PartialObjectMeta<Secret>) -> Option<Owner> {
     Owner::parse(secret.metadata.annotations.as_ref()?.get(names::OWNER)?).ok()
 }
 
+/// The PlatformToken that a Secret names, unless the Secret is being deleted: that one is finished in any case.
+pub(super) fn keeper_of(secret: &PartialObjectMeta<Secret>) -> Option<Owner> {
+    let owner = named_owner(secret)?;
+    let here = Some(&owner.namespace) == secret.metadata.namespace.as_ref();
+    (here && secret.metadata.deletion_timestamp.is_none()).then_some(owner)
+}
+
 /// The token that a Secret names.
 pub(super) fn token_of(secret: &PartialObjectMeta<Secret>) -> Option<TokenId> {
     TokenId::parse(secret.metadata.annotations.as_ref()?.get(names::TOKEN_ID)?).ok()
@@ -211,6 +226,9 @@ fn owner_of(secret: &PartialObjectMeta<Secret>) -> Option<TokenName> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
 
     fn secret(name: &str, owner: Option<&str>, version: u64) -> PartialObjectMeta<Secret> {
@@ -271,6 +289,27 @@ mod tests {
                 .is_empty()
         );
     }
+
+    #[test]
+    fn a_token_is_kept_by_the_owner_of_its_secret_unless_that_is_being_deleted() {
+        let index = SecretIndex::default();
+        let id = TokenId::parse("id").unwrap();
+        let holding = |deleting: bool| {
+            let mut secret = secret("s", Some("c/ns/a/u"), 3);
+            let annotations = secret.metadata.annotations.as_mut().unwrap();
+            annotations.insert(names::TOKEN_ID.into(), id.to_string());
+            secret.metadata.finalizers = Some(vec![names::FINALIZER.into()]);
+            if deleting {
+                secret.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+            }
+            secret
+        };
+        for (deleting, keeper) in [(false, Some(token("a"))), (true, None)] {
+            index.apply(None, &Event::Apply(holding(deleting)));
+            assert_eq!(index.tokens(), [(id.clone(), keeper)]);
+        }
+    }
+
     #[test]
     fn what_one_namespace_lists_anew_says_nothing_of_another() {
         let index = SecretIndex::default();

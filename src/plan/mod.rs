@@ -10,7 +10,8 @@
 //! - `retire`: the rules of one that is being deleted: revoke, then let go. `debts`: what there is to revoke. `ledger`: what
 //!   is put off, and how it is paid. `policy`: what is left behind on purpose.
 //! - `ownership`: whose a Secret is, and when one that was left is taken over.
-//! - `stock`: which tokens of an account are ours, and which may be and are named by nothing.
+//! - `stock`: which tokens of an account are ours, and which may be and are named by nothing. `sweep`: which of these are
+//!   revoked.
 //! - `upstream`: what the platform's lists tell of an attempt.
 //! - `snapshot`: what is known. `memory`: what a process remembers. `fold`: how the outcome of a step changes it.
 //! - `secret`: what a generated Secret looks like, and how one is read back.
@@ -33,6 +34,7 @@ mod secret;
 mod snapshot;
 mod step;
 mod stock;
+mod sweep;
 mod trouble;
 mod upstream;
 
@@ -53,6 +55,7 @@ pub use secret::{OwnSecret, SecretFacts, Version, read, recorded_value, render, 
 pub use snapshot::{AccountFacts, Identity, Run, Snapshot, TokenFacts};
 pub use step::{Minted, Note, Outcome, Recovery, RevokeWith, Step};
 pub use stock::{Claims, Listing, Stock, Stocktaking, Unclaimed, baseline, take_stock};
+pub use sweep::{Broom, Stranded, Sweeping};
 pub use trouble::{Reaction, Trouble, backoff, printable};
 pub use upstream::{Listed, Ours, Shown, claim, suspects};
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::debts::LISTED_WITHIN;
-use super::{Identity, Leftover, Listed, Missing, Moment, Note};
+use super::sweep::stranded;
+use super::{Broom, Identity, Leftover, Listed, Missing, Moment, Note, Stranded};
 use crate::api::{
-    AccountStatus, AttemptAccount, AttemptId, Baseline, Issued, Reason, TokenCounts, TokenHash,
-    TokenId, UserId,
+    AccountStatus, AttemptAccount, AttemptId, Baseline, Issued, Reason, Sweep, TokenCounts,
+    TokenHash, TokenId, UserId,
 };
 
 /// A token that is younger may be about to be stored.
@@ -22,9 +23,9 @@ const PASSES: u32 = 2;
 #[derive(Debug)]
 pub struct Listing {
     /// The platform.
-    base_url: String,
+    pub(super) base_url: String,
     /// The user; unknown on a documented platform whose list is empty.
-    user_id: Option<UserId>,
+    pub(super) user_id: Option<UserId>,
     /// Before its first page was asked for.
     begun: Moment,
     /// Every token, in the order of the ids.
@@ -77,6 +78,8 @@ pub struct Stocktaking<'a> {
     pub suspected: &'a [TokenId],
     /// Of an exclusive account.
     pub baseline: Option<&'a Baseline>,
+    /// How it sweeps.
+    pub broom: &'a Broom,
 }
 
 /// What PlatformTokens and generated Secrets claim.
@@ -84,12 +87,16 @@ pub struct Stocktaking<'a> {
 pub struct Claims {
     /// The tokens that they name.
     pub named: BTreeSet<TokenId>,
+    /// The tokens that only a Secret names whose PlatformToken is gone.
+    pub abandoned: BTreeSet<TokenId>,
     /// The attempts whose tokens are neither stored nor given up, and the account of each.
     pub open: BTreeMap<AttemptId, AttemptAccount>,
     /// Something does not read: it may claim anything.
     pub unreadable: bool,
     /// The uids of all PlatformTokens.
     pub uids: BTreeSet<String>,
+    /// When the ledger was begun, if there is one.
+    pub begun: Option<Timestamp>,
 }
 
 impl Claims {
@@ -123,6 +130,8 @@ pub struct Stock {
     pub leftovers: BTreeMap<String, Vec<Leftover>>,
     /// Tokens that somebody else made and uses on an account that claims to be exclusive.
     pub strangers: BTreeSet<TokenId>,
+    /// Tokens that may be swept.
+    pub stranded: BTreeMap<TokenId, Stranded>,
     /// Of an exclusive account.
     pub baseline: Option<Baseline>,
 }
@@ -165,6 +174,7 @@ impl Stock {
 
     /// A token that nothing claims was revoked.
     pub fn revoked(&mut self, id: &TokenId) {
+        self.stranded.remove(id);
         if self.unclaimed.remove(id) {
             self.counts.unclaimed -= 1;
             self.counts.upstream -= 1;
@@ -184,6 +194,13 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
     let settled = settled.unwrap_or(Timestamp::MIN);
     for row in &listing.rows {
         if taking.claims.named.contains(&row.id) {
+            stock.counts.managed += 1;
+            continue;
+        }
+        if let Some(stranded) = stranded(row, taking, now) {
+            stock.stranded.insert(row.id.clone(), stranded);
+        }
+        if taking.claims.abandoned.contains(&row.id) {
             stock.counts.managed += 1;
             continue;
         }
@@ -210,15 +227,17 @@ pub fn take_stock(taking: &Stocktaking, now: Moment) -> Stock {
         if newer && unused {
             stock.revocable.insert(row.id.clone());
         }
-        if row.ours.is_some() || suspect || (newer && unused) {
-            stock.unclaimed.insert(row.id.clone());
+        let written = suspect || (newer && unused);
+        if row.ours.is_some() || written {
+            stock.counts.unclaimed += 1;
+            if written || taking.broom.sweep != Sweep::Off {
+                stock.unclaimed.insert(row.id.clone());
+            }
         } else if newer {
             stock.strangers.insert(row.id.clone());
         }
     }
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    stock.counts.upstream = count(listing.rows.len());
-    stock.counts.unclaimed = count(stock.unclaimed.len());
+    stock.counts.upstream = u32::try_from(listing.rows.len()).unwrap_or(u32::MAX);
     stock
 }
 

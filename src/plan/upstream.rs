@@ -29,6 +29,8 @@ pub struct Listed {
 /// What the tags of a token say that was made for this cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ours {
+    /// The namespace of its PlatformToken.
+    pub namespace: Option<String>,
     /// The uid of its PlatformToken.
     pub uid: Option<String>,
     /// The attempt that made it.
@@ -69,6 +71,7 @@ impl Shown {
         Listed {
             hash: self.value.as_ref().map(TokenValue::hash),
             ours: is_ours.then(|| Ours {
+                namespace: tagged("namespace=").map(str::to_owned),
                 uid: tagged("uid=").map(str::to_owned),
                 attempt: tagged("attempt=").and_then(|id| AttemptId::parse(id).ok()),
             }),

@@ -5,7 +5,6 @@ mod replica;
 mod wire;
 
 use std::net::TcpListener;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -17,7 +16,7 @@ use platform_token_operator::sandbox::{Config, Fault, Match, Route, Rule, Verb};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::support::{ControlPlane, World, eventually};
+use crate::support::{World, eventually, unserved_plane};
 use replica::Replica;
 use wire::Wire;
 
@@ -30,10 +29,8 @@ const SLACK: Duration = Duration::from_secs(6);
 
 /// A namespace with an account and the permission for a lease.
 async fn world() -> World {
-    static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| ControlPlane::start("leadership"));
-    let plane = tokio::task::spawn_blocking(|| &*PLANE).await.unwrap();
     let platform = TcpListener::bind("127.0.0.1:0").unwrap();
-    let world = World::unserved(plane, platform, Config::default()).await;
+    let world = World::unserved(unserved_plane().await, platform, Config::default()).await;
     let rbac = std::fs::read_to_string("deploy/rbac.yaml").unwrap();
     for document in rbac.split("\n---\n") {
         if document.contains("\nkind: Role\n") {

@@ -10,5 +10,5 @@ mod serving;
 mod world;
 
 pub(crate) use control_plane::ControlPlane;
-pub(crate) use plane::{operator_log, plane, scoped_plane, take_platform};
+pub(crate) use plane::{operator_log, plane, scoped_plane, take_platform, unserved_plane};
 pub(crate) use world::{World, condition, eventually, is_ready, no_value, value};

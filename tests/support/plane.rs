@@ -43,6 +43,12 @@ pub(crate) fn scoped_plane() -> &'static Plane {
     &PLANE
 }
 
+/// One without an operator, for tests that start their own.
+pub(crate) async fn unserved_plane() -> &'static ControlPlane {
+    static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| ControlPlane::start("unserved"));
+    tokio::task::spawn_blocking(|| &*PLANE).await.unwrap()
+}
+
 /// Everything that the operator has logged so far.
 pub(crate) fn operator_log() -> String {
     std::fs::read_to_string(plane().dir.join("operator.log")).unwrap()

@@ -11,6 +11,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::SignedDuration;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
@@ -76,7 +77,8 @@ impl World {
     /// The same on another plane.
     pub(crate) async fn on(plane: &'static Plane, config: Config, behind: Duration) -> Self {
         let namespace = plane.take_namespace();
-        Self::of(plane, namespace, take_platform(), config, behind).await
+        let ahead = -SignedDuration::try_from(behind).unwrap();
+        Self::of(plane, namespace, take_platform(), config, ahead).await
     }
 
     /// The same on a control plane without an operator, with the platform behind this port.
@@ -85,7 +87,14 @@ impl World {
         listener: TcpListener,
         config: Config,
     ) -> Self {
-        Self::of(plane, None, listener, config, Duration::ZERO).await
+        Self::of(plane, None, listener, config, SignedDuration::ZERO).await
+    }
+
+    /// The same, on a platform whose clock is so far ahead.
+    pub(crate) async fn ahead(plane: &'static ControlPlane, ahead: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ahead = SignedDuration::try_from(ahead).unwrap();
+        Self::of(plane, None, listener, Config::default(), ahead).await
     }
 
     async fn of(
@@ -93,7 +102,7 @@ impl World {
         namespace: Option<String>,
         listener: TcpListener,
         config: Config,
-        behind: Duration,
+        ahead: SignedDuration,
     ) -> Self {
         let base_url = base_url(&listener);
         listener.set_nonblocking(true).unwrap();
@@ -108,7 +117,7 @@ impl World {
         let now = move || {
             let old = !founded.swap(true, Ordering::Relaxed);
             let age = if old { DAY } else { Duration::ZERO };
-            clock.now().wall - behind - age
+            clock.now().wall + ahead - age
         };
         let platform = Shared::new(config, Arc::new(now));
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();

@@ -11,11 +11,12 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::Account;
+use super::claims::claims;
 use super::prove::{Proven, prove};
-use super::stock::{claims, compare, list};
+use super::stock::{compare, list};
 use crate::api::{
     AccountKey, ClusterPlatformAccount, ConditionType, PlatformAccount, PlatformToken, Reason,
-    TokenHash,
+    Sweep, TokenHash,
 };
 use crate::controller::kubernetes::{KubeError, each};
 use crate::controller::{Context, Operator};
@@ -36,6 +37,8 @@ pub(crate) struct Inspected {
     pub stock: Option<Result<Stock, Trouble>>,
     /// Whether the operator revokes what nothing claims.
     pub exclusive: bool,
+    /// What the operator does with what is left of this cluster.
+    pub sweep: Sweep,
 }
 
 /// A PlatformToken that is being deleted and is not gone.
@@ -135,6 +138,7 @@ fn compare_all<K: Account>(
                 warning: proven.warning,
                 stock: listing.map(|listing| listing.map(compare)),
                 exclusive: account.settings().exclusive,
+                sweep: account.settings().sweep,
             }
         }
         Err(invalid) => unreadable::<K>(invalid),
@@ -154,6 +158,7 @@ fn unreadable<K: Account>(invalid: InvalidObject) -> Inspected {
         warning: None,
         stock: None,
         exclusive: false,
+        sweep: Sweep::Off,
     }
 }
 

@@ -1,15 +1,17 @@
 //! Proves each account and hands out its session.
 //!
 //! `kind`: what the two account kinds have in common. `prove`: from a spec to a session. `stock`: what is on the account,
-//! and what of it nothing claims. `known`: what is known of every account. `changes`: what became of credentials Secrets. `inspect`: the same looks without the acts.
+//! and what of it nothing claims. `claims`: what the cluster claims. `sweep`: what is written down to be revoked. `known`: what is known of every account. `changes`: what became of credentials Secrets. `inspect`: the same looks without the acts.
 //! Here: one run for one account.
 
 mod changes;
+mod claims;
 mod inspect;
 mod kind;
 mod known;
 mod prove;
 mod stock;
+mod sweep;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -98,9 +100,10 @@ pub(super) async fn reconcile<K: Account>(
         tracing::warn!(%error, account = %key, "the status could not be written");
         inventory.forget();
     }
+    let again = inventory.again();
     let wait = if let Some(wait) = remembered {
         context.accounts.keep(&key, inventory);
-        wait
+        again.map_or(wait, |again| wait.min(again))
     } else {
         let text = "what was on the account before it became exclusive is being written down";
         proven.session = Err(Trouble::transient(Reason::AccountPending, text));
@@ -126,7 +129,9 @@ pub(super) async fn reconcile<K: Account>(
 impl Context {
     /// Every token that a PlatformToken or a generated Secret of the cluster names, as the caches know it.
     pub(super) fn named(&self) -> BTreeSet<TokenId> {
-        stock::cached_claims(self).named
+        let mut claims = claims::cached_claims(self);
+        claims.named.append(&mut claims.abandoned);
+        claims.named
     }
 
     /// Writes tokens down in the status of an account, before anything else is done about them.

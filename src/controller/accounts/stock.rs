@@ -1,28 +1,24 @@
-//! Takes stock of an account: lists it, compares it with the cluster, and on an exclusive account revokes what nothing
-//! claims. The platform is listed before the cluster: what is made meanwhile is not in the list, and what is in the
-//! list was made by an attempt that the cluster shows, be it open, stored or given up.
+//! Takes stock of an account: lists it, compares it with the cluster, on an exclusive account revokes what nothing claims,
+//! and writes down what is swept. The platform is listed before the cluster: what is made meanwhile is not in the list, and
+//! what is in the list was made by an attempt that the cluster shows, be it open, stored or given up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
+use super::claims::{cached_claims, claims};
+use super::sweep::{broom, sweep};
 use super::{Account, Session, account_key};
-use crate::api::{
-    AccountKey, AccountStatus, Attempt, AttemptRef, Owner, PlatformToken, Reason, TokenHash,
-    TokenId, names,
-};
+use crate::api::{AccountKey, AccountStatus, Dialect, Reason, Sweep, TokenHash, TokenId};
 use crate::controller::Context;
-use crate::controller::kubernetes::{KubeError, call, each};
+use crate::controller::kubernetes::{KubeError, call};
 use crate::controller::report::publish;
-use crate::controller::secrets::token_of;
 use crate::controller::trouble::of_kubernetes;
 use crate::plan::{
-    Claims, Leftover, Listing, Missing, Moment, Note, Shown, Stock, Stocktaking, Trouble,
+    Claims, Leftover, Listing, Missing, Moment, Note, Shown, Stock, Stocktaking, Sweeping, Trouble,
     Unclaimed, baseline, take_stock,
 };
 use crate::platform::{Error, Row};
@@ -36,6 +32,7 @@ pub(super) struct Inventory {
     /// When stock was last taken, on the monotonic clock.
     taken: Option<Duration>,
     unclaimed: Unclaimed,
+    sweeping: Sweeping,
     /// Of an account that claims to be exclusive and is not.
     strangers: BTreeSet<TokenId>,
     /// What PlatformTokens have to look at, by their uid.
@@ -59,6 +56,12 @@ impl Inventory {
     pub(super) fn forget(&mut self) {
         self.taken = None;
         self.unclaimed = Unclaimed::default();
+        self.sweeping = Sweeping::default();
+    }
+
+    /// How soon the next stock is wanted, if that is before the next resync.
+    pub(super) fn again(&self) -> Option<Duration> {
+        self.sweeping.again()
     }
 
     /// Takes stock if that is due. A failure is no news of the account's: it is tried again at the next resync.
@@ -69,6 +72,7 @@ impl Inventory {
         session: &Session,
     ) -> Option<Stock> {
         let resync = Duration::from(account.settings().resync_interval);
+        let resync = self.again().map_or(resync, |again| again.min(resync));
         let now = context.clock.now().elapsed;
         // Nothing is minted on an exclusive account before its baseline is taken, of whichever user it is now.
         let awaited = account.settings().exclusive && session.identity.exclusive.is_none();
@@ -102,9 +106,14 @@ impl Inventory {
         session: &Session,
     ) -> Result<Stock, Trouble> {
         are_listed(context).await?;
+        context.mark_ledger().await;
         let listing = list(context, session).await?;
         self.missing = missing(&account.key(), context, &listing);
-        let claims = if account.settings().exclusive {
+        let settings = account.settings();
+        // Only there tokens bear tags.
+        let has_tags = session.identity.dialect == Dialect::Current;
+        let sweeps = settings.sweep == Sweep::Revoke && has_tags;
+        let claims = if settings.exclusive || sweeps {
             claims(context)
                 .await
                 .map_err(|error| of_kubernetes(&error))?
@@ -120,6 +129,17 @@ impl Inventory {
         for token_id in self.unclaimed.note(&stock, may_store) {
             revoke(account, context, session, &token_id).await?;
             stock.revoked(&token_id);
+        }
+        // A stock may come early.
+        let (long, now) = (
+            Duration::from(settings.resync_interval) / 2,
+            context.clock.now(),
+        );
+        let due = self.sweeping.note(&mut stock, long, now);
+        if sweeps {
+            let most = settings.revocations_per_minute;
+            let due = self.sweeping.brake(due, most, now);
+            sweep(account, context, &mut stock, due).await?;
         }
         context.telemetry.unclaimed(stock.found(former));
         for note in stock.news(former, &self.strangers) {
@@ -173,6 +193,7 @@ pub(super) fn compare<K: Account>(
         credentials,
         suspected: &former.unclaimed_token_ids,
         baseline: baseline.as_ref(),
+        broom: &broom(account, context),
     };
     take_stock(&taking, now)
 }
@@ -255,123 +276,18 @@ pub(super) async fn write_down<K: Account>(
     Ok(())
 }
 
-/// What the caches know to be claimed: enough to count.
-pub(super) fn cached_claims(context: &Context) -> Claims {
-    let mut claims = Claims::default();
-    claims.named.extend(context.secrets.token_ids());
-    of_ledger(&mut claims, context);
-    for token in context.tokens.state() {
-        if let Ok(token) = &token.0 {
-            claim(&mut claims, token, &BTreeMap::new());
-        }
-    }
-    claims
-}
-
-/// What the cluster claims, read live: what rests on it cannot be undone.
-pub(super) async fn claims(context: &Context) -> Result<Claims, KubeError> {
-    let mut claims = Claims::default();
-    let mut stored = BTreeMap::new();
-    of_ledger(&mut claims, context);
-    for namespace in context.served.watches() {
-        let client = context.client.clone();
-        let secrets: Api<Secret> = match &namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
-        };
-        let scope = ListParams::default().labels(&format!("{}=true", names::MANAGED_LABEL));
-        let list = |scope| async {
-            let scope = scope;
-            secrets.list_metadata(&scope).await
-        };
-        let listed = each(scope, list, |secret: PartialObjectMeta<Secret>| {
-            claims.named.extend(token_of(&secret));
-            if let Some((uid, attempt)) = attempt_of(&secret) {
-                let newest = stored.entry(uid).or_insert(0);
-                *newest = attempt.max(*newest);
-            }
-        });
-        match (listed.await, namespace) {
-            // A namespace without its Role stops no account, and nothing is revoked that its Secrets may name.
-            (Err(KubeError::Refused(_)), Some(_)) => claims.unreadable = true,
-            (listed, _) => listed?,
-        }
-    }
-    // Those of every namespace, served or not: what another operator makes on the same account is not unclaimed.
-    let tokens: Api<DeserializeGuard<PlatformToken>> = Api::all(context.client.clone());
-    let list = |scope| async {
-        let scope = scope;
-        tokens.list(&scope).await
-    };
-    each(
-        ListParams::default(),
-        list,
-        |token: DeserializeGuard<PlatformToken>| match &token.0 {
-            Ok(token) => claim(&mut claims, token, &stored),
-            Err(_) => claims.unreadable = true,
-        },
-    )
-    .await?;
-    Ok(claims)
-}
-
-/// What the ledger claims. Nobody but us writes it, and what we wrote is in its index at once.
-fn of_ledger(claims: &mut Claims, context: &Context) {
-    claims.named.extend(context.ledger.token_ids());
-    claims.open.extend(context.ledger.attempts());
-}
-
-/// What one PlatformToken claims, beside the attempts that Secrets bear, by uid of their owner.
-fn claim(claims: &mut Claims, token: &PlatformToken, stored: &BTreeMap<String, u32>) {
-    claims.uids.extend(token.uid());
-    let status = token.status.as_ref();
-    claims
-        .named
-        .extend(status.and_then(|status| status.token_id.clone()));
-    claims.named.extend(token.spec.adopt_token_id.clone());
-    let Some(text) = token.annotations().get(names::ATTEMPT) else {
-        return;
-    };
-    match Attempt::parse(text) {
-        Ok(attempt) => {
-            let uid = token.uid().unwrap_or_default();
-            let known = status.and_then(|status| status.attempt.as_ref());
-            let known = known.map_or(0, |attempt| attempt.number);
-            let newest = known.max(stored.get(&uid).copied().unwrap_or(0));
-            if attempt.owner.uid == uid && attempt.at.number > newest {
-                if let Some(adopts) = attempt.adopts {
-                    claims.named.insert(adopts);
-                    return;
-                }
-                claims.open.insert(attempt.at.id, attempt.account);
-            }
-        }
-        Err(_) => claims.unreadable = true,
-    }
-}
-
-/// Whose attempt a Secret bears.
-fn attempt_of(secret: &PartialObjectMeta<Secret>) -> Option<(String, u32)> {
-    let annotations = secret.metadata.annotations.as_ref()?;
-    let owner = Owner::parse(annotations.get(names::OWNER)?).ok()?;
-    let attempt = AttemptRef::parse(annotations.get(names::ATTEMPT)?).ok()?;
-    Some((owner.uid, attempt.number))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
-
-    use kube::Client;
-    use kube::client::Body;
-    use serde_json::Value;
 
     use super::*;
     use crate::api::AttemptId;
     use crate::clock::Clock;
     use crate::controller::{Operator, Platforms, Served, Settings};
+    use kube::Client;
+    use kube::client::Body;
 
-    fn operator(client: Client, served: Served) -> Operator {
+    pub(in super::super) fn operator(client: Client, served: Served) -> Operator {
         let settings = Settings {
             platforms: Platforms::new([], |_| unreachable!("nobody asks")),
             concurrency: 1,
@@ -382,67 +298,6 @@ mod tests {
             fresh: Box::new(AttemptId::fresh),
         };
         Operator::new(client, "cluster".into(), settings, Arc::default()).0
-    }
-
-    /// What is claimed where lists of Secrets in namespace `a`, or in all, are answered with this status, and namespace
-    /// `b` has one Secret.
-    async fn claimed(code: u16, served: Served) -> Result<Claims, KubeError> {
-        let answer = move |request: http::Request<Body>| async move {
-            let list = |items: Value| {
-                let body =
-                    json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": items });
-                (200, body)
-            };
-            let (code, body) = match request.uri().path() {
-                "/api/v1/namespaces/b/secrets" => list(json!([{ "metadata": {
-                    "name": "theirs",
-                    "annotations": { names::TOKEN_ID: "stored" },
-                } }])),
-                path if path.ends_with("/secrets") => {
-                    (code, json!({ "kind": "Status", "code": code }))
-                }
-                _ => list(json!([])),
-            };
-            let answer = http::Response::builder().status(code);
-            answer.body(Body::from(body.to_string().into_bytes()))
-        };
-        let client = Client::new(tower::service_fn(answer), "default");
-        let operator = operator(client, served);
-        claims(&operator.context).await
-    }
-
-    #[tokio::test]
-    async fn a_served_namespace_that_refuses_its_secrets_holds_revocations_off_and_stops_nothing() {
-        let both = || Served::these(["a".into(), "b".into()]);
-        let claims = claimed(403, both()).await.unwrap();
-        assert!(claims.unreadable);
-        assert!(claims.may_store("https://platform.example", None));
-        assert!(claims.named.contains(&TokenId::parse("stored").unwrap()));
-        let failed = claimed(503, both()).await;
-        assert!(matches!(failed, Err(KubeError::Failed(_))), "{failed:?}");
-        let refused = claimed(403, Served::Everywhere).await;
-        assert!(matches!(refused, Err(KubeError::Refused(_))), "{refused:?}");
-    }
-
-    #[test]
-    fn what_is_to_be_adopted_is_named_and_holds_nothing_off() {
-        let id = |text| TokenId::parse(text).unwrap();
-        let attempt = json!({
-            "number": 1, "id": "attempt", "openedAt": "2026-01-01T00:00:00Z", "dialect": "current",
-            "owner": "cluster/ns/t/u", "account": { "baseURL": "https://x" }, "adopts": "by-attempt",
-        });
-        let token = serde_json::from_value(json!({
-            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformToken",
-            "metadata": {
-                "name": "t", "namespace": "ns", "uid": "u",
-                "annotations": { names::ATTEMPT: attempt.to_string() },
-            },
-            "spec": { "adoptTokenID": "by-spec" },
-        }));
-        let mut claims = Claims::default();
-        claim(&mut claims, &token.unwrap(), &BTreeMap::new());
-        assert_eq!(claims.named, [id("by-attempt"), id("by-spec")].into());
-        assert!(claims.open.is_empty() && !claims.unreadable);
     }
 
     #[tokio::test(start_paused = true)]

@@ -77,6 +77,7 @@ fn a_token_is_ours_if_its_tags_or_its_value_say_so() {
 fn a_long_list_keeps_what_rules_compare_and_neither_values_nor_the_tags_of_others() {
     let kept = used(tagged("a", 1)).listed("cluster");
     let ours = Ours {
+        namespace: Some("ns".into()),
         uid: Some(owner("token").uid),
         attempt: Some(attempt(1).at.id),
     };

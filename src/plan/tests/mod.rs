@@ -17,6 +17,7 @@ mod rest;
 mod retire;
 mod secret;
 mod stock;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::*;
 use crate::api::{
     Attempt, AttemptAccount, AttemptId, AttemptRef, Dialect, Issued, Owner, PlatformTokenStatus,
-    Reason, TokenHash, TokenId, TokenValue, UserId, names,
+    Reason, Sweep, TokenHash, TokenId, TokenValue, UserId, names,
 };
 
 fn at(seconds: u64) -> Moment {
@@ -315,6 +316,15 @@ fn used(row: Shown) -> Shown {
 fn listed(rows: &[Shown]) -> Vec<Listed> {
     let rows = rows.iter().cloned();
     rows.map(|row| row.listed("cluster")).collect()
+}
+
+/// How an account of any namespace sweeps.
+fn broom(sweep: Sweep) -> Broom {
+    Broom {
+        sweep,
+        cluster: "cluster".into(),
+        namespaces: None,
+    }
 }
 
 fn ids(texts: &[&str]) -> BTreeSet<TokenId> {

@@ -25,6 +25,7 @@ fn taken(rows: &[Shown], claims: &Claims, baseline: Option<&Baseline>, now: u64)
         credentials: &credentials,
         suspected: &[id("suspect"), id("used-suspect")],
         baseline,
+        broom: &broom(Sweep::Report),
     };
     take_stock(&taking, at(now))
 }
@@ -54,7 +55,7 @@ fn stock_counts_what_is_ours_and_what_nothing_names() {
         named: ids(&["managed"]),
         open: BTreeMap::from([(attempt(7).at.id, attempt(7).account)]),
         uids: BTreeSet::from([owner("token").uid]),
-        unreadable: false,
+        ..Claims::default()
     };
     let stock = taken(&rows, &claims, None, 1000);
     assert_eq!(stock.unclaimed, ids(&["replayed", "suspect"]));
