@@ -37,4 +37,5 @@ mod repair;
 mod scope;
 mod secrecy;
 mod survival;
+mod sweep;
 mod tenancy;

@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use platform_token_operator::api::{Dialect, TokenId, TokenValue, names};
 use platform_token_operator::sandbox::LiveToken;
 use serde_json::Value;
 
-use super::apiserver::{Change, Kind, finalizers, is_deleting};
+use super::apiserver::{Change, Key, Kind, Store, finalizers, is_deleting};
 use super::users::{is_ready, text_of};
-use super::world::World;
+use super::world::{OWN_NAMESPACE, World};
 
 /// The most effects that an hour may have, for each PlatformToken and account and process.
 const EFFECTS_AN_HOUR: usize = 700;
@@ -148,7 +149,28 @@ impl World {
             suspects.extend(accounts.flat_map(|change| reported(&change.object)));
         }
         suspects.retain(|id| !has_owner.contains(id));
+        if self.setup.sweeps && !self.setup.users_change {
+            let spared = self.perhaps_older_than_the_ledger(&store);
+            suspects.retain(|id| spared.contains(id));
+        }
         suspects
+    }
+
+    /// What a sweep leaves alone: it has no tags, or nobody may have written down that it was let go on purpose.
+    fn perhaps_older_than_the_ledger(&self, store: &Store) -> BTreeSet<TokenId> {
+        let mark = Key::new(Kind::Secret, OWN_NAMESPACE, names::LEDGER_MARK);
+        let begun = store.object(&mark).and_then(|mark| {
+            let begun = mark["metadata"]["creationTimestamp"].as_str()?;
+            begun.parse::<Timestamp>().ok()
+        });
+        let spared = |token: &&LiveToken| {
+            let surely_younger = |begun| token.created_at > begun + SignedDuration::from_mins(5);
+            token.tags.is_empty() || !begun.is_some_and(surely_younger)
+        };
+        self.platform.with(|sandbox, _| {
+            let spared = sandbox.model.live().filter(spared);
+            spared.map(|token| token.id.clone()).collect()
+        })
     }
 
     /// Without tags, what a lost answer has made goes on where even the account was deleted that reported it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use platform_token_operator::api::{TokenId, names};
+use platform_token_operator::api::{Dialect, TokenId, names};
 use platform_token_operator::sandbox::{Fault, Match, Route, Rule, Shape, Verb, When};
 use serde_json::json;
 use tokio::time::sleep;
@@ -68,6 +68,7 @@ pub(crate) const ALL: &[Scenario] = scenarios![
     a_secret_stays_without_its_token,
     two_adopt_one_token,
     the_namespace_goes,
+    a_platformtoken_vanishes: |setup| setup.sweeps = true,
 ];
 
 async fn issue(world: Arc<World>) {
@@ -482,4 +483,24 @@ async fn the_namespace_goes(world: Arc<World>) {
     world.token("two");
     sleep(Duration::from_millis(20)).await;
     world.delete_namespace().await;
+}
+
+async fn a_platformtoken_vanishes(world: Arc<World>) {
+    world.account();
+    world.token("one");
+    world.until_ready("one").await;
+    if world.setup.platform.dialect != Dialect::Current {
+        // Nothing tells whose its token is.
+        return;
+    }
+    // Else it might be older than the ledger.
+    sleep(RESYNC).await;
+    world.token("two");
+    world.until_ready("two").await;
+    let unheld = json!({ "metadata": { "finalizers": null } });
+    for kind in [Kind::Token, Kind::Secret] {
+        world.patch(kind, "two", unheld.clone());
+        world.delete(kind, "two");
+    }
+    sleep(RESYNC).await;
 }

@@ -99,6 +99,8 @@ impl World {
                 "spec": {
                     "baseURL": BASE_URL, "resyncInterval": format!("{}s", RESYNC.as_secs()),
                     "exclusive": self.setup.exclusive,
+                    "sweep": if self.setup.sweeps { "Revoke" } else { "Report" },
+                    "revocationsPerMinute": 2,
                     "credentialsSecretRef": { "name": "credentials", "key": names::TOKEN_VARIABLE },
                 },
             }),

@@ -30,6 +30,10 @@ pub(crate) const OWN_NAMESPACE: &str = "platform-token-operator";
 
 /// What a run begins with.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "settings that are independent of each other"
+)]
 pub(crate) struct Setup {
     pub seed: u64,
     pub platform: Config,
@@ -43,6 +47,8 @@ pub(crate) struct Setup {
     pub sabotage: Option<Sabotage>,
     /// Nobody but us makes tokens on the account.
     pub exclusive: bool,
+    /// What nothing names is revoked where tokens bear tags, not only reported.
+    pub sweeps: bool,
     /// The credentials of the account become those of another user.
     pub users_change: bool,
 }
@@ -81,6 +87,7 @@ impl Setup {
             lag: Duration::from_millis(50),
             sabotage: None,
             exclusive: ground == Ground::Exclusive,
+            sweeps: false,
             users_change: false,
         }
     }
