@@ -216,6 +216,7 @@ async fn lists_that_lag_for_minutes(world: Arc<World>) {
             .platform
             .with(|sandbox, _| sandbox.model.config.list_lag = lag);
     };
+    world.state().lists_lagged = true;
     lag(4 * RESYNC);
     sleep(3 * RESYNC).await;
     if world.token_id("one") != before || !world.is_ready("one") {

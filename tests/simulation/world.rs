@@ -124,6 +124,8 @@ pub(crate) struct State {
     pub resting: Vec<bool>,
     /// For each process, what keeps it from its lease.
     pub ailments: Vec<Ailment>,
+    /// Lists have lagged for minutes.
+    pub lists_lagged: bool,
     /// The account was made again, after it had gone.
     pub refounded: bool,
     /// What went wrong that no later look could tell.
@@ -171,6 +173,7 @@ impl World {
             lives: vec![0; setup.processes],
             resting: vec![false; setup.processes],
             ailments: vec![Ailment::default(); setup.processes],
+            lists_lagged: false,
             refounded: false,
             violations: Vec::new(),
         };
