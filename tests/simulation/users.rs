@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform_token_operator::api::{Entry, TokenId, UserId, names};
+use platform_token_operator::api::{Entry, Owner, TokenId, UserId, names};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -131,6 +131,30 @@ impl World {
         self.remark(format!("a stranger makes token {id}"));
         self.state().strangers.insert(id.clone());
         id
+    }
+
+    /// What a PlatformToken has left that an etcd from a backup does not know: it has to be revoked.
+    pub(crate) fn lost(&self) {
+        let key = Key::new(Kind::Namespace, "", "kube-system");
+        let cluster = self
+            .store()
+            .object(&key)
+            .map(|system| system["metadata"]["uid"].clone());
+        let cluster = cluster.and_then(|uid| uid.as_str().map(str::to_owned));
+        let owner = format!(
+            "{}/{NAMESPACE}/former/nobody",
+            cluster.expect("it has a uid")
+        );
+        let owner = Owner::parse(&owner).expect("an owner");
+        let tags = vec![owner.cluster_tag(), owner.namespace_tag(), owner.uid_tag()];
+        let user = UserId::parse("alice").expect("a word is an id");
+        let made = self
+            .platform
+            .with(|sandbox, now| sandbox.model.stranger(&user, tags, now));
+        self.remark(format!(
+            "token {} is lost",
+            made.expect("the account exists").id
+        ));
     }
 
     /// Someone revokes the token of a PlatformToken in the console.

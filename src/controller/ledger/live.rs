@@ -15,6 +15,9 @@ use crate::controller::trouble::of_ledger;
 use crate::controller::{Context, Operator};
 use crate::plan::{Outcome, takes_the_place};
 
+/// How often in a row it is tried to mark the ledger; the next stock tries again.
+const MARK_TRIES: u32 = 3;
+
 impl Executor<'_> {
     /// Writes an entry, unless there is one that says as much.
     pub(in crate::controller) async fn record(
@@ -96,16 +99,21 @@ impl Context {
             type_: Some("Opaque".into()),
             ..Secret::default()
         };
-        let begun = match call(ledger.secrets(self).create(&creating(), &mark)).await {
-            Ok(mark) => Ok(begun_of(&mark.metadata)),
-            Err(KubeError::AlreadyExists(_)) => self.ledger_begun().await,
-            Err(error) => Err(error),
-        };
-        match begun {
-            Ok(begun) => *ledger.mark() = begun,
-            Err(error) => {
-                let namespace = &ledger.namespace;
-                tracing::warn!(%error, namespace, "the ledger could not be begun, and nothing is swept");
+        for _ in 0..MARK_TRIES {
+            let begun = match call(ledger.secrets(self).create(&creating(), &mark)).await {
+                Ok(mark) => Ok(begun_of(&mark.metadata)),
+                Err(KubeError::AlreadyExists(_)) => self.ledger_begun().await,
+                Err(error) => Err(error),
+            };
+            match begun {
+                Ok(begun) => {
+                    *ledger.mark() = begun;
+                    return;
+                }
+                Err(error) => {
+                    let namespace = &ledger.namespace;
+                    tracing::warn!(%error, namespace, "the ledger could not be begun, and nothing is swept");
+                }
             }
         }
     }

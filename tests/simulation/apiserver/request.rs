@@ -24,7 +24,7 @@ pub(crate) struct Request {
 #[derive(Debug, Clone)]
 pub(crate) enum Verb {
     Get,
-    /// Objects with this label and with this text at a path of their fields, or all.
+    /// Objects with this label, of any value if it is empty, and with this text at a path of their fields, or all.
     List {
         label: Option<(String, String)>,
         field: Option<(String, String)>,
@@ -70,8 +70,8 @@ impl Request {
         let whole_list = parameter("continue").is_none();
         let selector = |name: &str| {
             parameter(name).and_then(|text| {
-                let (key, value) = text.split_once('=')?;
-                Some((key.to_owned(), value.to_owned()))
+                let (key, value) = text.split_once('=').unwrap_or((&text, ""));
+                (!key.is_empty()).then(|| (key.to_owned(), value.to_owned()))
             })
         };
         let verb = match (parts.method.as_str(), place.name.is_empty()) {

@@ -130,8 +130,10 @@ impl Store {
     ) -> Value {
         let wanted = |key: &Key, object: &Value| {
             let here = request.namespace.is_empty() || request.namespace == key.namespace;
-            let labelled = label
-                .is_none_or(|(name, value)| object["metadata"]["labels"][name] == value.as_str());
+            let labelled = label.is_none_or(|(name, value)| {
+                let there = &object["metadata"]["labels"][name];
+                *there == value.as_str() || (value.is_empty() && there.is_string())
+            });
             let says = field.is_none_or(|(path, value)| {
                 let at = format!("/{}", path.replace('.', "/"));
                 object.pointer(&at).and_then(Value::as_str) == Some(value.as_str())
