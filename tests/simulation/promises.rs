@@ -67,6 +67,7 @@ impl World {
         suspects.extend(self.released());
         suspects.extend(self.repeated_unseen());
         suspects.extend(self.masked_without_tags());
+        suspects.extend(self.struck_off());
         suspects.extend(self.lost_with_a_broken_account());
         let mut of_owner: BTreeMap<&str, BTreeSet<&TokenId>> = BTreeMap::new();
         for token in live.iter().filter(|token| !strangers.contains(&token.id)) {
@@ -228,6 +229,15 @@ impl World {
         let state = self.state();
         let repeated = state.posts.iter().filter(|post| post.made.len() > 1);
         repeated.flat_map(|post| post.made.clone()).collect()
+    }
+
+    /// Known limit: without tags, a stock strikes off what was written down and its list lacks.
+    fn struck_off(&self) -> BTreeSet<TokenId> {
+        let has_tags = self.setup.platform.dialect == Dialect::Current;
+        if has_tags || self.setup.exclusive || !self.state().lagged {
+            return BTreeSet::new();
+        }
+        self.lost_answers()
     }
 
     /// Known limit: neither tags nor value tell whose a token is, so that one whose value was lost is left alone.

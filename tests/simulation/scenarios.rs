@@ -218,6 +218,7 @@ async fn lists_that_lag_for_minutes(world: Arc<World>) {
     };
     world.state().lists_lagged = true;
     lag(4 * RESYNC);
+    world.state().lagged = true;
     sleep(3 * RESYNC).await;
     if world.token_id("one") != before || !world.is_ready("one") {
         world.violated("a list that lags replaced a token, or took Ready from it");

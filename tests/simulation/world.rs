@@ -128,6 +128,8 @@ pub(crate) struct State {
     pub lists_lagged: bool,
     /// The account was made again, after it had gone.
     pub refounded: bool,
+    /// Lists lacked for minutes what was made.
+    pub lagged: bool,
     /// What went wrong that no later look could tell.
     pub violations: Vec<String>,
 }
@@ -175,6 +177,7 @@ impl World {
             ailments: vec![Ailment::default(); setup.processes],
             lists_lagged: false,
             refounded: false,
+            lagged: false,
             violations: Vec::new(),
         };
         let world = Self {
