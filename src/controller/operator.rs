@@ -92,6 +92,7 @@ impl Operator {
         let (wake_account, woken_accounts) = unbounded_channel();
         let (watch_credentials, credentials) = unbounded_channel();
         let (call, called) = unbounded_channel();
+        let ledger = Ledger::new(settings.namespace, cluster.clone());
         let context = Context {
             client,
             cluster,
@@ -107,7 +108,7 @@ impl Operator {
             memory: Memories::default(),
             slots: Slots::new(settings.concurrency, call),
             orphans: Tries::default(),
-            ledger: Ledger::new(settings.namespace),
+            ledger,
             silences: Silences::default(),
             telemetry,
             instance: settings.instance,

@@ -9,13 +9,14 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use tracing::Instrument;
 
-use super::Operator;
 use super::execute::Executor;
 use super::kubernetes::{KubeError, call_opt};
+use super::ledger::standing;
 use super::memory::Written;
 use super::report::publish_if_new;
 use super::tokens::settle;
-use crate::api::{Issued, Owner, Reason, names};
+use super::{Context, Operator};
+use crate::api::{Entry, Issued, Owner, Reason, names};
 use crate::plan::{
     AccountFacts, Former, Reader, SecretFacts, Snapshot, Trouble, Verdict, Version, read,
 };
@@ -111,7 +112,14 @@ impl Operator {
             dying: Some(Version::of(&secret.metadata)),
         };
         let facts = match &owner {
-            Some(owner) if context.lives(owner).await? => return Ok(None),
+            Some(owner) if context.lives_there(owner).await? => return Ok(None),
+            // Whoever has forged its name is not to hold a namespace up.
+            Some(owner) if context.lives_elsewhere(owner) => {
+                foreign("names a PlatformToken that lives under another name")
+            }
+            Some(_) if is_released(context, &secret).await? => {
+                foreign("holds a token that was released")
+            }
             Some(owner) => {
                 // What it was is somebody else's by now.
                 let copy = |who| foreign(&format!("is a copy: {who} has its token"));
@@ -159,6 +167,15 @@ impl Operator {
         }
         Ok(Some(settled.verdict))
     }
+}
+
+/// Whether the ledger says that the token of a Secret lives on.
+async fn is_released(context: &Context, secret: &Secret) -> Result<bool, KubeError> {
+    let Some(issued) = Issued::from_annotations(secret.annotations()) else {
+        return Ok(false);
+    };
+    let standing = standing(context, &issued.base_url, &issued.token_id).await?;
+    Ok(matches!(standing, Some((_, Entry::Released(_)))))
 }
 
 /// What [`Tries`] calls a Secret.

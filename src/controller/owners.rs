@@ -43,14 +43,25 @@ impl Context {
         Ok(Some(successor.map_or(Former::Gone, Former::Succeeded)))
     }
 
-    /// Whether a PlatformToken of this cluster lives, on a live look. Anyone may write an owner: one that lives under another
-    /// name is not gone.
-    pub(super) async fn lives(&self, owner: &Owner) -> Result<bool, KubeError> {
+    /// Whether a PlatformToken of this cluster lives. Anyone may write an owner: one that lives under another name is not
+    /// gone.
+    async fn lives(&self, owner: &Owner) -> Result<bool, KubeError> {
+        Ok(self.lives_there(owner).await? || self.lives_elsewhere(owner))
+    }
+
+    /// Whether it lives under the name that is said, on a live look.
+    pub(super) async fn lives_there(&self, owner: &Owner) -> Result<bool, KubeError> {
         let tokens: Api<PlatformToken> = Api::namespaced(self.client.clone(), &owner.namespace);
         let live = call_opt(tokens.get_metadata(&owner.name)).await?;
-        let is_it = |uid: Option<String>| uid.as_ref() == Some(&owner.uid);
-        Ok(live.is_some_and(|live| is_it(live.uid()))
-            || self.tokens.state().iter().any(|token| is_it(token.uid())))
+        Ok(live.is_some_and(|live| live.uid().as_ref() == Some(&owner.uid)))
+    }
+
+    /// Whether one of its uid lives under any name.
+    pub(super) fn lives_elsewhere(&self, owner: &Owner) -> bool {
+        let tokens = self.tokens.state();
+        tokens
+            .iter()
+            .any(|token| token.uid().as_ref() == Some(&owner.uid))
     }
 
     /// Who else has the token of a Secret that `said` has left: a PlatformToken, or another Secret. Of two Secrets of one
@@ -90,7 +101,12 @@ impl Context {
         issued.is_some_and(|issued| self.ledger.owes(&issued.base_url, &issued.token_id))
     }
 
-    /// The PlatformToken that has a token, as its status says, or is about to adopt it, if it is another than the reader.
+    /// Whether the status of another PlatformToken than this one says that the token is its.
+    pub(super) fn is_held_by_another(&self, id: &TokenId, owner: &Owner) -> bool {
+        self.holder(id, owner, |_| true).is_some()
+    }
+
+    /// The PlatformToken that has a token, as its status says, if it is another than the reader.
     fn holder(
         &self,
         id: &TokenId,
@@ -100,9 +116,8 @@ impl Context {
         let has_it = |token: &PlatformToken| {
             let uid = token.metadata.uid.as_deref().unwrap_or_default();
             let status = token.status.as_ref().filter(|status| status.is_of(uid));
-            let has = status.and_then(|status| status.token_id.as_ref());
-            let named = has.or(token.spec.adopt_token_id.as_ref()) == Some(id);
-            uid != reader.uid && named && is_it(token)
+            let has = status.and_then(|status| status.token_id.as_ref()) == Some(id);
+            uid != reader.uid && has && is_it(token)
         };
         let tokens = self.tokens.state();
         let mut readable = tokens.iter().filter_map(|token| token.0.as_ref().ok());

@@ -15,6 +15,9 @@ use crate::api::{Issued, Reason, TokenHash, TokenId, TokenValue, UserId};
 /// A token that is younger may be missing from a list that lags.
 pub(super) const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
+/// So often in a row a value in the ledger has to be unknown: with its back-off, more than an hour.
+const SURE_AFTER: u32 = 20;
+
 /// A token that has to be revoked some time.
 #[derive(Debug, Clone)]
 pub struct Debt {
@@ -245,7 +248,9 @@ impl Snapshot {
                 self.note_revoked(token_id);
             }
             // Nobody is left to ask: it was revoked by a process that died, or by someone else.
-            Outcome::SelfUnknown if self.is_left_alone() && !self.can_ask(&token_id) => {
+            Outcome::SelfUnknown
+                if self.is_left_alone() && !self.can_ask(&token_id) && self.is_sure() =>
+            {
                 self.settle(token_id);
             }
             Outcome::SelfUnknown => {
@@ -266,6 +271,12 @@ impl Snapshot {
             Outcome::Failed(trouble) => self.fail(trouble, now),
             outcome => self.run.trouble = Some(mismatch("revoke", &outcome)),
         }
+    }
+
+    /// Whether that the platform does not know a value is believed though nobody else can be asked. Nobody waits for what
+    /// is in the ledger, and a platform whose door is broken says so of every value.
+    fn is_sure(&self) -> bool {
+        self.run.ledger || self.memory.failures >= SURE_AFTER
     }
 
     /// Whether nobody brings back the account that a token is to be revoked through.

@@ -22,6 +22,12 @@ impl Snapshot {
             {
                 self.fold_revocation(token_id, &with, outcome, now);
             }
+            // The account is too busy, or changes all the time: whoever goes has waited long enough.
+            (Step::Revoke { .. } | Step::FindMinted(_), Outcome::Stale)
+                if self.goes() && self.may_put_off(now) =>
+            {
+                self.run.failed = true;
+            }
             (
                 Step::FindMinted(_) | Step::Recover(_) | Step::Adopt { .. },
                 Outcome::Failed(trouble),
@@ -102,20 +108,23 @@ impl Snapshot {
                 self.fold_attempt(step, outcome, now);
             }
             (Step::Recover(issued), Outcome::Recovered(recovery)) => {
-                match &recovery {
-                    Recovery::Value(value) => self.memory.held = Some(value.clone()),
-                    // A younger one may not be listed yet.
-                    Recovery::Gone
-                        if now.wall.duration_since(issued.issued_at) >= LISTED_WITHIN =>
-                    {
-                        self.settle(issued.token_id);
-                    }
-                    Recovery::Gone | Recovery::Withheld => {}
-                }
-                self.run.recovery = Some(recovery);
+                self.fold_recovery(issued, recovery, now);
             }
             (step, outcome) => self.fold_mismatch(&step, &outcome),
         }
+    }
+
+    /// What the platform said of a lost value.
+    fn fold_recovery(&mut self, issued: Issued, recovery: Recovery, now: Moment) {
+        match &recovery {
+            Recovery::Value(value) => self.memory.held = Some(value.clone()),
+            // A younger one may not be listed yet.
+            Recovery::Gone if now.wall.duration_since(issued.issued_at) >= LISTED_WITHIN => {
+                self.settle(issued.token_id);
+            }
+            Recovery::Gone | Recovery::Withheld => {}
+        }
+        self.run.recovery = Some(recovery);
     }
 
     /// What became of the POST of the open attempt.
@@ -228,6 +237,7 @@ impl Snapshot {
             )
             | (Step::Preflight { name }, Outcome::Exists) => {
                 self.run.writable = false;
+                self.run.adopted = None;
                 self.doubt_secret(name);
             }
             (

@@ -38,7 +38,11 @@ pub(super) fn stays(s: &Snapshot) -> bool {
 
 /// A token that lives on is written down as released before anything lets go of it.
 pub(super) fn release_token(s: &Snapshot) -> Option<Step> {
-    let issued = s.present().filter(|_| orphans(s))?;
+    // A credential lives on as well.
+    let issued = s.present()?;
+    if !orphans(s) && !s.credentials.contains(&issued.hash) {
+        return None;
+    }
     let is_settled = s.memory.revoked.contains(&issued.token_id);
     let released = NamedToken {
         owner: s.token.owner.clone(),

@@ -243,7 +243,8 @@ pub(super) fn is_free(secret: &Secret, reader: &Owner) -> bool {
     let left = annotations.contains_key(names::RETAINED)
         && !annotations.contains_key(names::TOKEN_ID)
         && secret.metadata.deletion_timestamp.is_none();
-    here && left && !is_held(secret)
+    // One that cannot be changed is of no use to anyone.
+    here && left && !is_held(secret) && secret.immutable != Some(true)
 }
 
 /// Whether a Secret names this PlatformToken as its owner.

@@ -132,14 +132,15 @@ fn is_about_to_adopt(token: &PlatformToken, id: &TokenId) -> bool {
     !issued && token.spec.adopt_token_id.as_ref() == Some(id)
 }
 
-/// Whether it adopts a token that its spec does not name.
+/// Whether it adopts a token that its spec does not name, or owes it.
 fn claims(token: &PlatformToken, id: &TokenId) -> bool {
     let by_spec = token.spec.adopt_token_id.as_ref() == Some(id);
     let text = token.annotations().get(names::ATTEMPT);
     let text = text.filter(|text| !by_spec && text.contains(id.as_str()));
     let attempt = text.and_then(|text| Attempt::parse(text).ok());
     attempt.is_some_and(|attempt| {
-        attempt.adopts.as_ref() == Some(id) && Some(&attempt.owner.uid) == token.uid().as_ref()
+        let names = attempt.adopts.as_ref() == Some(id) || attempt.given_up.contains(id);
+        names && Some(&attempt.owner.uid) == token.uid().as_ref()
     })
 }
 

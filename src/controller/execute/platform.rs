@@ -155,13 +155,20 @@ impl Executor<'_> {
         with: &RevokeWith,
     ) -> Outcome {
         let doing = format!("revoking token {token_id}");
+        // Another PlatformToken may have taken it over, or adopted it, since this one came to owe it.
+        if self.context.is_held_by_another(token_id, &s.token.owner) {
+            return Outcome::NotOurs;
+        }
         let answer = match with {
             RevokeWith::ItsValue(value) => match self.with_own_value(base_url, value) {
                 Some(client) => client.delete(token_id).await,
                 None => return Outcome::Failed(self.not_allowed(base_url)),
             },
             RevokeWith::Account | RevokeWith::AccountIfOurs { .. } => {
-                let session = match self.permit(FOLLOW_UP).await {
+                // A line that is too long is no silence of the platform.
+                let patience = s.patience(self.context.clock.now());
+                let patience = patience.map_or(FOLLOW_UP, |patience| FOLLOW_UP.min(patience / 2));
+                let session = match self.permit(patience).await {
                     Ok(session) => session,
                     Err(outcome) => return outcome,
                 };

@@ -28,6 +28,8 @@ const LISTED_WITHIN: Duration = Duration::from_mins(1);
 pub(super) struct Ledger {
     /// The operator's own namespace.
     namespace: String,
+    /// The cluster whose entries count: others came with a copy.
+    cluster: String,
     entries: Mutex<Entries>,
     /// When the ledger was begun, as this process has seen it: the age of its mark.
     begun: Mutex<Option<Timestamp>>,
@@ -56,14 +58,17 @@ struct Known {
     entry: Entry,
     /// When this process first saw it.
     seen: Moment,
+    /// How often in a row the platform did not know its value.
+    unknown: u32,
     /// The list that is being read has it.
     listed: bool,
 }
 
 impl Ledger {
-    pub(super) fn new(namespace: String) -> Self {
+    pub(super) fn new(namespace: String, cluster: String) -> Self {
         Self {
             namespace,
+            cluster,
             entries: Mutex::default(),
             begun: Mutex::default(),
             tries: Tries::default(),
@@ -93,7 +98,8 @@ impl Ledger {
 
     fn put(&self, metadata: &ObjectMeta, now: Moment) {
         match Entry::parse(metadata) {
-            Ok(entry) => self.keep(entry, now),
+            Ok(entry) if entry.owner().cluster == self.cluster => self.keep(entry, now),
+            Ok(_) => {}
             Err(malformed) => {
                 let name = metadata.name.as_deref().unwrap_or_default();
                 tracing::warn!(name, %malformed, "an entry of the ledger was edited, and is left alone");
@@ -104,12 +110,24 @@ impl Ledger {
     fn keep(&self, entry: Entry, now: Moment) {
         let mut entries = self.lock();
         let former = entries.remove(&entry.name());
-        let seen = former.map_or(now, |former| former.seen);
+        let (seen, unknown) = former.map_or((now, 0), |former| (former.seen, former.unknown));
         entries.insert(Known {
             entry,
             seen,
+            unknown,
             listed: true,
         });
+    }
+
+    /// The platform did not know the value of an entry, or it did.
+    fn note_unknown(&self, name: &str, unknown: bool) {
+        if let Some(known) = self.lock().known.get_mut(name) {
+            known.unknown = if unknown {
+                known.unknown.saturating_add(1)
+            } else {
+                0
+            };
+        }
     }
 
     fn strike(&self, name: Option<&str>) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Secret;
 use tracing::Instrument;
 
+use super::Known;
 use super::live::delete;
 use crate::api::{Entry, TokenValue, names};
 use crate::controller::Operator;
@@ -12,7 +13,7 @@ use crate::controller::execute::Executor;
 use crate::controller::kubernetes::{KubeError, call_opt};
 use crate::controller::memory;
 use crate::controller::tokens::settle;
-use crate::plan::{Moment, Snapshot, Verdict};
+use crate::plan::{Snapshot, Verdict};
 
 /// The wait of an entry that cannot be paid doubles so often: to a minute.
 const SLOWEST: u32 = 6;
@@ -64,7 +65,7 @@ impl Operator {
             return;
         };
         let span = tracing::info_span!("ledger", name, owner = %known.entry.owner());
-        let paid = self.settle_entry(name, known.seen).instrument(span.clone());
+        let paid = self.settle_entry(name, &known).instrument(span.clone());
         let paid = paid.await;
         let _entered = span.enter();
         let again = ledger.tries.have_failed(name);
@@ -89,7 +90,7 @@ impl Operator {
         ledger.tries.note(name, failed, SLOWEST, now);
     }
 
-    async fn settle_entry(&self, name: &str, seen: Moment) -> Result<Verdict, KubeError> {
+    async fn settle_entry(&self, name: &str, known: &Known) -> Result<Verdict, KubeError> {
         let context = &*self.context;
         let ledger = &context.ledger;
         let secrets = ledger.secrets(context);
@@ -100,11 +101,16 @@ impl Operator {
         let Ok(entry) = Entry::parse(&secret.metadata) else {
             return Ok(Verdict::Silent);
         };
+        // It may have changed since the index saw it.
+        if matches!(entry, Entry::Released(_)) || entry.owner().cluster != context.cluster {
+            return Ok(Verdict::Silent);
+        }
         let (base_url, user) = entry.account();
         let (account, session) = context.accounts.of_user(base_url, user);
         let credentials = context.accounts.credentials();
         let value = value_of(&secret);
-        let mut snapshot = Snapshot::of_entry(&entry, value, account, credentials, seen);
+        let mut snapshot = Snapshot::of_entry(&entry, value, account, credentials, known.seen);
+        snapshot.memory.failures = known.unknown;
         let mut written = memory::Written::default();
         let mut executor = Executor {
             context,
@@ -113,6 +119,7 @@ impl Operator {
             written: &mut written,
         };
         let settled = settle(&mut executor, &mut snapshot).await;
+        ledger.note_unknown(name, !snapshot.memory.self_unknown.is_empty());
         for note in &snapshot.run.notes {
             tracing::info!(reason = note.reason.as_str(), "{}", note.text);
         }

@@ -70,6 +70,17 @@ fn an_adoption_sends_no_post_and_makes_nothing_whatever_comes_of_it() {
 }
 
 #[test]
+fn a_store_that_comes_too_late_looks_at_the_token_anew() {
+    let mut late = true;
+    let words = story(&mut claimed().snapshot(at(2)), at(2), |step| match step {
+        Step::Store { .. } if std::mem::take(&mut late) => Outcome::Exists,
+        step => fair_outcome(step),
+    });
+    let anew = ["adopt", "look", "store", "read_secret", "adopt", "store"];
+    assert_eq!(words[..6], anew);
+}
+
+#[test]
 fn a_crash_in_the_middle_of_an_adoption_begins_it_anew() {
     let given = Given {
         attempt: Some(claim(1)),

@@ -324,8 +324,9 @@ fn an_entry_is_struck_when_it_is_paid_and_not_before() {
 
 #[test]
 fn a_value_that_is_not_known_pays_an_entry_only_if_nobody_else_can_be_asked() {
-    let story = |account| {
+    let story_after = |account, failures| {
         let mut entry = entry(&owed("a", Some(0)), Some(value("a")), account);
+        entry.memory.failures = failures;
         story(&mut entry, at(100), |step| match step {
             Step::Revoke {
                 with: RevokeWith::ItsValue(_),
@@ -334,9 +335,15 @@ fn a_value_that_is_not_known_pays_an_entry_only_if_nobody_else_can_be_asked() {
             _ => Outcome::NotListed,
         })
     };
+    let story = |account| story_after(account, 100);
     assert_eq!(story(good()), ["revoke", "revoke", "Gone"]);
     assert_eq!(story(broken()), ["revoke", "Unreachable"], "it comes back");
     let gone = AccountFacts::Broken(Trouble::stalled(Reason::AccountNotFound, "gone"));
+    assert_eq!(
+        story_after(gone.clone(), 19),
+        ["revoke", "AccountNotFound"],
+        "a platform whose door is broken says so of every value"
+    );
     assert_eq!(story(gone), ["revoke", "Gone"]);
 }
 
@@ -415,4 +422,18 @@ fn what_is_owed_is_final() {
         let old = old.map_or((None, false), |(old, value)| (Some(old), value));
         assert_eq!(takes_the_place(new, old), expected, "{new:?} {old:?}");
     }
+}
+
+#[test]
+fn a_deletion_that_gets_no_place_at_a_busy_account_is_put_off_as_well() {
+    let given = || deleting(Given::issued(SecretFacts::Absent));
+    let busy = |step: &Step| match step {
+        Step::Revoke { .. } => Outcome::Stale,
+        step => fair_outcome(step),
+    };
+    assert_eq!(steps(given(), 9, busy), ["revoke", "Silent"]);
+    assert_eq!(
+        steps(given(), 10, busy),
+        ["revoke", "record", "lift_finalizer", "Gone"]
+    );
 }
