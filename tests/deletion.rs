@@ -190,3 +190,28 @@ async fn a_secret_that_names_nobody_is_let_go_when_it_is_deleted() {
     assert_eq!(id(again), id(token), "the platform knows the value");
     assert_eq!(world.minted(), 1);
 }
+
+#[tokio::test]
+async fn a_secret_that_forges_the_uid_of_a_living_owner_is_let_go_when_it_is_deleted() {
+    let world = World::new().await;
+    world.ready_token("victim").await;
+    let theirs = world.secret("victim").await.unwrap();
+    let owner = &theirs.metadata.annotations.unwrap()["platform.acedata.cloud/owner"];
+    let forged = owner.replace("/victim/", "/nobody/");
+    let _: Secret = world
+        .create(json!({
+            "metadata": {
+                "name": "forged",
+                "labels": { "platform.acedata.cloud/managed": "true" },
+                "annotations": {
+                    "platform.acedata.cloud/owner": forged,
+                    "platform.acedata.cloud/secret": "forged",
+                },
+                "finalizers": ["platform.acedata.cloud/revoke"],
+            },
+        }))
+        .await;
+    world.delete::<Secret>("forged").await;
+    world.until_gone::<Secret>("forged").await;
+    assert_eq!(world.live().len(), 1);
+}
