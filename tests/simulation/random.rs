@@ -22,7 +22,7 @@ use super::world::{Ground, Setup, World};
 const SCHEDULE: u64 = 5;
 
 /// How many seeds `cargo test` tries.
-const FEW: u64 = 150;
+const FEW: u64 = 100;
 
 /// How many seeds that fail are named.
 const SHOWN: usize = 50;
