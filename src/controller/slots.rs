@@ -42,6 +42,11 @@ pub(super) struct Slot<'a> {
 /// An account, and whether it is of those that are being deleted.
 type LineKey = (AccountKey, bool);
 
+fn line_of(token: &PlatformToken) -> LineKey {
+    let goes = token.metadata.deletion_timestamp.is_some();
+    (account_key(token), goes)
+}
+
 impl Slots {
     pub(super) fn new(of_account: u16, call: UnboundedSender<ObjectRef<Watched>>) -> Self {
         Self {
@@ -52,18 +57,13 @@ impl Slots {
 
     /// A slot, or none: then the PlatformToken stands in line, and is woken when it has one.
     pub(super) fn enter(&self, token: &PlatformToken) -> Option<Slot<'_>> {
-        let account = account_key(token);
         let name = Arc::new((token.namespace().unwrap_or_default(), token.name_any()));
-        let goes = token.metadata.deletion_timestamp.is_some();
-        let line = (account, goes);
+        let line = line_of(token);
         let (entered, called) = {
             let mut lines = self.lock();
-            // It may have stood in the line of those that stay.
-            let called = if goes {
-                lines.forget_one(&(line.0.clone(), false), &name)
-            } else {
-                Vec::new()
-            };
+            // It may have stood in the other line: before it was deleted, or before it was created anew under its name.
+            let other = (line.0.clone(), !line.1);
+            let called = lines.forget_one(&other, &name);
             (lines.enter(&line, name), called)
         };
         self.wake(called);
@@ -71,17 +71,15 @@ impl Slots {
         entered.then(|| Slot { slots: self, line })
     }
 
-    /// Whoever is gone, or names another account now, waits no more. To be called from time to time: one that was called
+    /// Whoever is gone, or belongs in another line now, waits no more. To be called from time to time: one that was called
     /// and never came holds a slot.
     pub(super) fn forget_vanished(&self, tokens: &Store<Watched>) {
-        let waits = |account: &AccountKey, (namespace, name): &Name| {
+        let waits = |line: &LineKey, (namespace, name): &Name| {
             let token = tokens.get(&ObjectRef::new(name).within(namespace));
             let token = token.as_ref().and_then(|token| token.0.as_ref().ok());
-            token.is_some_and(|token| account_key(token) == *account)
+            token.is_some_and(|token| line_of(token) == *line)
         };
-        let called = self
-            .lock()
-            .forget(|(account, _), name| !waits(account, name));
+        let called = self.lock().forget(|line, name| !waits(line, name));
         self.wake(called);
     }
 
@@ -301,6 +299,12 @@ impl<T: Clone + Eq + Hash> Line<T> {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::DeserializeGuard;
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+    use tokio::sync::mpsc::unbounded_channel;
+
     use super::*;
     use crate::api::AccountKind;
 
@@ -319,12 +323,14 @@ mod tests {
             };
             let token = who.trim_end_matches('!').to_owned();
             let (stays, goes) = ((account.clone(), false), (account, true));
-            let line = if who.ends_with('!') { &goes } else { &stays };
+            let (line, other) = if who.ends_with('!') {
+                (&goes, &stays)
+            } else {
+                (&stays, &goes)
+            };
             let called = match deed {
                 "+" => {
-                    if line.1 {
-                        lines.forget_one(&stays, &token);
-                    }
+                    lines.forget_one(other, &token);
                     let entered = lines.enter(line, token);
                     told.push(if entered {
                         "in".to_owned()
@@ -368,6 +374,8 @@ mod tests {
                 "in waits waits in waits a4 a2 -",
             ),
             (1, "+a1 +a2 -a +a2! -a!", "in waits a2 in -"),
+            // One that was created anew under the name of one that was called.
+            (1, "+a1! +a2! -a! +a2 +a3!", "in waits a2 in in"),
             (1, "+a1 +a2! ?a +a3 ?a! +a4!", "in in - waits - waits"),
         ] {
             assert_eq!(play(of_account, story), told, "{story}");
@@ -423,6 +431,36 @@ mod tests {
             ("+a1 +a2 -a ~a2 +a3", "in waits a2 - in"),
         ] {
             assert_eq!(play(1, story), told, "{story}");
+        }
+    }
+
+    #[test]
+    fn who_was_called_and_is_created_anew_under_its_name_holds_no_slot_of_the_deletions() {
+        let token = |name: &str, goes: bool| {
+            let deleted = goes.then_some("2026-01-01T00:00:00Z");
+            let token: PlatformToken = serde_json::from_value(json!({
+                "apiVersion": "platform.acedata.cloud/v1alpha1",
+                "kind": "PlatformToken",
+                "metadata": { "name": name, "namespace": "team", "deletionTimestamp": deleted },
+                "spec": { "accountRef": { "name": "a" } },
+            }))
+            .unwrap();
+            token
+        };
+        for comes in [false, true] {
+            let slots = Slots::new(1, unbounded_channel().0);
+            let (tokens, mut writer) = reflector::store();
+            let first = slots.enter(&token("first", true));
+            assert!(first.is_some() && slots.enter(&token("second", true)).is_none());
+            drop(first);
+            let anew = token("second", false);
+            let came = comes.then(|| slots.enter(&anew));
+            if came.is_none() {
+                writer.apply_watcher_event(&Event::Apply(DeserializeGuard(Ok(anew))));
+                slots.forget_vanished(&tokens);
+            }
+            let third = slots.enter(&token("third", true));
+            assert!(third.is_some(), "second keeps its slot");
         }
     }
 }
