@@ -37,7 +37,8 @@ pub(super) struct Run {
     )]
     listen: SocketAddr,
 
-    /// How many PlatformTokens of one account are worked on at once; of all accounts together, four times as many.
+    /// How many PlatformTokens of one account are worked on at once, of those that stay, and as many that are being
+    /// deleted; of all accounts together, four times as many.
     #[arg(
         long,
         value_name = "N",

@@ -2,9 +2,9 @@
 //! long as a deadline allows.
 //!
 //! - A run takes a slot of its account, of which there are `--concurrency`, and four times as many in all. What is being
-//!   deleted has slots of its own: nothing that waits for an answer holds it up.
+//!   deleted has as many of its own, in all as well: nothing that stays and waits for an answer holds it up.
 //! - Where there is none, the PlatformToken stands in line, and its run ends at once: what waits costs no more than a
-//!   name. Whoever leaves a slot has the next one called: of the account with the fewest slots, deletions first.
+//!   name. Whoever leaves a slot has the next one called: of the account with the fewest slots.
 //! - An account that did not answer in time has one slot until it answers, and all such accounts have a quarter of all.
 
 use std::collections::hash_map::Entry;
@@ -114,8 +114,6 @@ impl Drop for Slot<'_> {
 struct Lines<T> {
     /// Slots of one account.
     of_account: usize,
-    /// Slots that are taken.
-    taken: usize,
     /// How many ever stood in line.
     arrivals: u64,
     accounts: BTreeMap<LineKey, Line<T>>,
@@ -134,7 +132,7 @@ struct Line<T> {
     slow: bool,
 }
 
-/// What may still be taken.
+/// What may still be taken, of those that stay or of those that go.
 struct Room {
     /// How many an account may have.
     account: usize,
@@ -171,7 +169,6 @@ impl<T: Clone + Ord + Hash> Lines<T> {
     fn new(of_account: usize) -> Self {
         Self {
             of_account,
-            taken: 0,
             arrivals: 0,
             accounts: BTreeMap::new(),
         }
@@ -179,14 +176,13 @@ impl<T: Clone + Ord + Hash> Lines<T> {
 
     /// Whether it has a slot now; if not, it stands in line.
     fn enter(&mut self, line: &LineKey, token: T) -> bool {
-        let room = self.room();
+        let room = self.room(line.1);
         let line = self.accounts.entry(line.clone()).or_default();
         if line.called.remove(&token) {
             return true;
         }
         if room.is_for(line) {
             line.taken += 1;
-            self.taken += 1;
             return true;
         }
         self.arrivals += 1;
@@ -198,7 +194,6 @@ impl<T: Clone + Ord + Hash> Lines<T> {
     fn leave(&mut self, line: &LineKey) -> Vec<T> {
         if let Some(line) = self.accounts.get_mut(line) {
             line.taken -= 1;
-            self.taken -= 1;
         }
         self.call()
     }
@@ -223,7 +218,6 @@ impl<T: Clone + Ord + Hash> Lines<T> {
             return Vec::new();
         }
         line.taken -= 1;
-        self.taken -= 1;
         self.call()
     }
 
@@ -238,7 +232,6 @@ impl<T: Clone + Ord + Hash> Lines<T> {
             line.called.retain(|token| !is_gone(key, token));
             let gone = called - line.called.len();
             line.taken -= gone;
-            self.taken -= gone;
         }
         self.call()
     }
@@ -253,7 +246,6 @@ impl<T: Clone + Ord + Hash> Lines<T> {
             line.places.remove(&token);
             line.called.insert(token.clone());
             line.taken += 1;
-            self.taken += 1;
             called.push(token);
         }
         self.accounts
@@ -261,27 +253,37 @@ impl<T: Clone + Ord + Hash> Lines<T> {
         called
     }
 
-    /// Whose turn it is: of those with room, the line with the fewest slots; of several, one that goes, and then the one
-    /// whose first has come earlier.
+    /// Whose turn it is: of those with room, the line with the fewest slots; of several, the one whose first has come
+    /// earlier.
     fn next(&mut self) -> Option<&mut Line<T>> {
-        let room = self.room();
-        let waiting = self
-            .accounts
-            .iter_mut()
-            .filter(|(_, line)| room.is_for(line));
-        let placed = waiting.filter_map(|((_, goes), line)| {
+        let (of_those_that_stay, of_those_that_go) = (self.room(false), self.room(true));
+        let waiting = self.accounts.iter_mut().filter(|((_, goes), line)| {
+            let room = if *goes {
+                &of_those_that_go
+            } else {
+                &of_those_that_stay
+            };
+            room.is_for(line)
+        });
+        let placed = waiting.filter_map(|(_, line)| {
             let first = *line.waiting.keys().next()?;
-            Some(((line.taken, !goes, first), line))
+            Some(((line.taken, first), line))
         });
         placed.min_by_key(|(place, _)| *place).map(|(_, line)| line)
     }
 
-    fn room(&self) -> Room {
-        let slow = self.accounts.values().filter(|line| line.slow);
-        let slow: usize = slow.map(|line| line.taken).sum();
+    /// Those that go have slots of their own, as many as those that stay.
+    fn room(&self, goes: bool) -> Room {
+        let (mut taken, mut slow) = (0, 0);
+        for ((_, its), line) in &self.accounts {
+            if *its == goes {
+                taken += line.taken;
+                slow += if line.slow { line.taken } else { 0 };
+            }
+        }
         Room {
             account: self.of_account,
-            all: (self.of_account * usize::from(ACCOUNTS)).saturating_sub(self.taken),
+            all: (self.of_account * usize::from(ACCOUNTS)).saturating_sub(taken),
             slow: self.of_account.saturating_sub(slow),
         }
     }
@@ -391,6 +393,25 @@ mod tests {
                 2,
                 "+a1 +a2 +b1 +b2 +c1 +c2 +d1 +d2 +a3 +a4 +e1 -a -a",
                 "in in in in in in in in waits waits waits e1 a3",
+            ),
+        ] {
+            assert_eq!(play(of_account, story), told, "{story}");
+        }
+    }
+
+    #[test]
+    fn deletions_have_as_many_slots_in_all_as_those_that_stay_also_where_nobody_answers() {
+        for (of_account, story, told) in [
+            (
+                1,
+                "+a1 +b1 +c1 +d1 +e1 +a2! +b2! +c2! +d2! +e2! -a -a!",
+                "in in in in waits in in in in waits e1 e2",
+            ),
+            // A quarter of their own for accounts that do not answer.
+            (
+                1,
+                "?a +a1 ?b +b1 ?b! +b2! ?c! +c2! -b!",
+                "- in - waits - in - waits c2",
             ),
         ] {
             assert_eq!(play(of_account, story), told, "{story}");

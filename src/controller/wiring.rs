@@ -32,8 +32,9 @@ use super::{Operator, Settings, credentials};
 use crate::api::{AccountKey, AccountKind, PlatformToken};
 use crate::telemetry::Telemetry;
 
-/// Runs at once, for each slot that an account has: all slots, and as much again as one account has.
-const RUNS: u16 = 1 + ACCOUNTS;
+/// Runs at once, for each slot that an account has: all slots of those that stay and of those that go, and as much again as
+/// one account has.
+const RUNS: u16 = 1 + 2 * ACCOUNTS;
 
 /// PlatformTokens that are looked at in one go, and how long it is to the next: 20,000 in a second.
 const AT_A_TIME: usize = 200;
