@@ -1,7 +1,11 @@
 //! Which platforms did not answer when they were last asked, so that not every deletion finds that out anew.
+//! Every step and every proof of an account tells.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
+
+use crate::api::Reason;
+use crate::plan::Trouble;
 
 /// Base URLs.
 #[derive(Default)]
@@ -21,5 +25,16 @@ impl Silences {
     pub(super) fn all(&self) -> BTreeSet<String> {
         let silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         silent.clone()
+    }
+}
+
+/// Whether the platform answered a call that failed; none if something else went wrong.
+pub(super) fn answered(trouble: &Trouble) -> Option<bool> {
+    match trouble.reason {
+        Reason::Unreachable => Some(false),
+        Reason::Unauthorized | Reason::Forbidden | Reason::Refused | Reason::BrokenAnswer => {
+            Some(true)
+        }
+        _ => None,
     }
 }

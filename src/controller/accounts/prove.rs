@@ -10,6 +10,7 @@ use super::{Account, CredentialsKey, Session};
 use crate::api::{Credential, Dialect, Reason, TokenHash, names};
 use crate::controller::Context;
 use crate::controller::kubernetes::call_opt;
+use crate::controller::silences;
 use crate::controller::trouble::of_kubernetes;
 use crate::plan::{Identity, Proof, Trouble};
 use crate::platform::{Client, Denied};
@@ -131,12 +132,21 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
         }
         Err(error) => Err(context.call_failed(Some(&throttle), &doing, &error)),
     };
+    note(context, &settings.base_url, session.as_ref().err());
     Proven {
         session,
         secret: version,
         credential: Some(hash),
         warning,
         odd,
+    }
+}
+
+/// Whoever waits for a platform hears from every proof whether it answers: perhaps nobody else asks it.
+fn note(context: &Context, base_url: &str, trouble: Option<&Trouble>) {
+    let answered = trouble.map_or(Some(true), silences::answered);
+    if let Some(answered) = answered {
+        context.silences.note(base_url, answered);
     }
 }
 
@@ -182,4 +192,88 @@ fn credential(secret: Option<Secret>, key: &CredentialsKey) -> Result<Credential
     let text =
         std::str::from_utf8(&bytes.0).map_err(|_| invalid("is not one line of printable ASCII"))?;
     Credential::parse(text).map_err(|unusable| invalid(&unusable.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use futures::future::BoxFuture;
+    use k8s_openapi::ByteString;
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{AttemptId, PlatformAccount};
+    use crate::clock::Clock;
+    use crate::controller::{Operator, Platforms, Served, Settings};
+    use crate::platform::Transport;
+    use crate::platform::transport::{Request, Response, SendError};
+
+    /// Answers in turn: not at all, 401, and 500.
+    #[derive(Default)]
+    struct Moody(AtomicUsize);
+
+    impl Transport for Moody {
+        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, SendError>> {
+            let answer = |status| {
+                Ok(Response {
+                    status,
+                    content_type: Some("application/json".into()),
+                    retry_after: Some("0".into()),
+                    body: r#"{"detail":"no"}"#.into(),
+                })
+            };
+            let answer = match self.0.fetch_add(1, Relaxed) {
+                0 => Err(SendError::Lost("late".into())),
+                1 => answer(401),
+                _ => answer(500),
+            };
+            Box::pin(async { answer })
+        }
+    }
+
+    #[tokio::test]
+    async fn every_proof_tells_whether_the_platform_answers() {
+        let secret = tower::service_fn(|_: http::Request<Body>| async {
+            let credential = "platform-0123456789abcdef";
+            let secret = json!({
+                "metadata": { "namespace": "team", "name": "credentials" },
+                "data": { "ACEDATACLOUD_PLATFORM_TOKEN": ByteString(credential.into()) },
+            });
+            Ok::<_, std::io::Error>(http::Response::new(Body::from(
+                secret.to_string().into_bytes(),
+            )))
+        });
+        let moody: Arc<dyn Transport> = Arc::new(Moody::default());
+        let settings = Settings {
+            platforms: Platforms::new(["https://platform".parse().unwrap()], move |_| {
+                moody.clone()
+            }),
+            concurrency: 1,
+            served: Served::Everywhere,
+            namespace: "ours".into(),
+            instance: "test".into(),
+            clock: Clock::system(),
+            fresh: Box::new(AttemptId::fresh),
+        };
+        let client = kube::Client::new(secret, "default");
+        let operator = Operator::new(client, "cluster".into(), settings, Arc::default()).0;
+        let account: PlatformAccount = serde_json::from_value(json!({
+            "apiVersion": "platform.acedata.cloud/v1alpha1", "kind": "PlatformAccount",
+            "metadata": { "namespace": "team", "name": "main" },
+            "spec": {
+                "baseURL": "https://platform",
+                "credentialsSecretRef": { "name": "credentials" },
+            },
+        }))
+        .unwrap();
+        let context = &*operator.context;
+        for silent in [true, false, true] {
+            let proven = prove(&account, context).await;
+            let trouble = proven.session.err();
+            let known = context.silences.all().contains("https://platform");
+            assert_eq!(known, silent, "{trouble:?}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use kube::runtime::reflector::ObjectRef;
 use super::Context;
 use super::accounts::Session;
 use super::memory::Written;
+use super::silences;
 use super::slots::Slot;
 use crate::api::Reason;
 use crate::plan::{Outcome, Snapshot, Step, TokenFacts, Trouble, render};
@@ -173,13 +174,7 @@ fn answered(step: &Step, outcome: &Outcome) -> Option<bool> {
         Outcome::Failed(trouble)
         | Outcome::NotMinted(trouble)
         | Outcome::MintUnknown(trouble)
-        | Outcome::RevokeUnknown(trouble) => match trouble.reason {
-            Reason::Unreachable => Some(false),
-            Reason::Unauthorized | Reason::Forbidden | Reason::Refused | Reason::BrokenAnswer => {
-                Some(true)
-            }
-            _ => None,
-        },
+        | Outcome::RevokeUnknown(trouble) => silences::answered(trouble),
         Outcome::Stale => None,
         _ => Some(true),
     }
