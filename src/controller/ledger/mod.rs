@@ -34,6 +34,8 @@ pub(super) struct Ledger {
     /// When the ledger was begun, as this process has seen it: the age of its mark.
     begun: Mutex<Option<Timestamp>>,
     tries: Tries,
+    /// The entry of each platform that was tried last.
+    turns: Mutex<BTreeMap<String, String>>,
 }
 
 /// The entries by name, and how many there are of each kind.
@@ -72,6 +74,7 @@ impl Ledger {
             entries: Mutex::default(),
             begun: Mutex::default(),
             tries: Tries::default(),
+            turns: Mutex::default(),
         }
     }
 
@@ -185,6 +188,10 @@ impl Ledger {
 
     fn secrets(&self, context: &Context) -> Api<Secret> {
         Api::namespaced(context.client.clone(), &self.namespace)
+    }
+
+    fn turns(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {

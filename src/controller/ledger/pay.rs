@@ -1,11 +1,11 @@
 //! How entries are paid: each by the rules of a PlatformToken that is gone and owes one thing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::Secret;
 use tracing::Instrument;
 
-use super::Known;
+use super::{Known, Ledger};
 use super::live::delete;
 use crate::api::{Entry, TokenValue, names};
 use crate::controller::Operator;
@@ -18,6 +18,37 @@ use crate::plan::{Snapshot, Verdict};
 /// The wait of an entry that cannot be paid doubles so often: to a minute.
 const SLOWEST: u32 = 6;
 
+impl Ledger {
+    /// The names of this cluster's entries that are to be paid now. Of a platform that is silent it is the next one after
+    /// the one that was tried last, so that all get their turn.
+    fn due(&self, cluster: &str, silent: &BTreeSet<String>, now: Moment) -> Vec<String> {
+        let (entries, turns) = (self.lock(), self.turns());
+        let (mut due, mut of_silent) = (Vec::new(), BTreeMap::new());
+        for (name, known) in &entries.known {
+            let ours = known.entry.owner().cluster == cluster;
+            let released = matches!(known.entry, Entry::Released(_));
+            if !ours || released || self.tries.waits(name, now) {
+                continue;
+            }
+            let (base_url, _) = known.entry.account();
+            if silent.contains(base_url) {
+                let had_its_turn = turns.get(base_url).is_some_and(|last| name <= last);
+                let turn = (had_its_turn, name);
+                let first = of_silent.entry(base_url).or_insert(turn);
+                *first = turn.min(*first);
+            } else {
+                due.push(name.clone());
+            }
+        }
+        due.extend(of_silent.into_values().map(|(_, name)| name.clone()));
+        due
+    }
+
+    fn has_its_turn(&self, base_url: &str, name: &str) {
+        self.turns().insert(base_url.to_owned(), name.to_owned());
+    }
+}
+
 impl Operator {
     /// The names of the entries that can be paid: of a platform that does not answer, one. Found in memory.
     #[must_use]
@@ -27,20 +58,8 @@ impl Operator {
             // A credential that is not known yet might be the very token that is to be revoked.
             return Vec::new();
         }
-        let (now, ledger) = (context.clock.now(), &context.ledger);
-        let silent = context.silences.all();
-        let mut asked = BTreeSet::new();
-        let entries = ledger.lock();
-        let due = entries.known.iter().filter(|(name, known)| {
-            let ours = known.entry.owner().cluster == context.cluster;
-            let released = matches!(known.entry, Entry::Released(_));
-            ours && !released && !ledger.tries.waits(name, now)
-        });
-        let due = due.filter(|(_, known)| {
-            let (base_url, _) = known.entry.account();
-            !silent.contains(base_url) || asked.insert(base_url.to_owned())
-        });
-        due.map(|(name, _)| name.clone()).collect()
+        let (silent, now) = (context.silences.all(), context.clock.now());
+        context.ledger.due(&context.cluster, &silent, now)
     }
 
     /// Whether any entry has to be paid.
@@ -64,6 +83,8 @@ impl Operator {
         let Some(known) = ledger.get(name) else {
             return;
         };
+        let (base_url, _) = known.entry.account();
+        ledger.has_its_turn(base_url, name);
         let span = tracing::info_span!("ledger", name, owner = %known.entry.owner());
         let paid = self.settle_entry(name, &known).instrument(span.clone());
         let paid = paid.await;
@@ -134,4 +155,57 @@ impl Operator {
 fn value_of(secret: &Secret) -> Option<TokenValue> {
     let bytes = secret.data.as_ref()?.get(names::TOKEN_KEY)?;
     TokenValue::parse(std::str::from_utf8(&bytes.0).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::api::{NamedToken, OwedToken, Owner, TokenId};
+    use crate::clock::Clock;
+
+    const PLATFORM: &str = "https://platform";
+
+    /// A ledger that owes these tokens on one platform, and the names of its entries in their order.
+    fn ledger(tokens: &[&str]) -> (Ledger, Vec<String>) {
+        let (ledger, now) = (Ledger::new("ours".into()), Clock::system().now());
+        for token in tokens {
+            let token = NamedToken {
+                owner: Owner::parse("cluster/team/app/uid").unwrap(),
+                token_id: TokenId::parse(token).unwrap(),
+                base_url: PLATFORM.into(),
+                user_id: None,
+            };
+            let (hash, before) = (None, None);
+            let owed = OwedToken {
+                token,
+                hash,
+                before,
+            };
+            ledger.keep(Entry::Owed(owed), now);
+        }
+        let names = ledger.lock().known.keys().cloned().collect();
+        (ledger, names)
+    }
+
+    #[test]
+    fn every_entry_of_a_silent_platform_gets_its_turn_however_many_wait_again() {
+        let (ledger, names) = ledger(&["a", "b", "c", "d"]);
+        let (silent, mut now) = (BTreeSet::from([PLATFORM.into()]), Clock::system().now());
+        assert_eq!(ledger.due("cluster", &BTreeSet::new(), now), names);
+        let mut tried = Vec::new();
+        for _ in 0..8 {
+            let due = ledger.due("cluster", &silent, now);
+            let [one] = &*due else {
+                panic!("one at a time: {due:?}");
+            };
+            ledger.has_its_turn(PLATFORM, one);
+            ledger.tries.note(one, true, SLOWEST, now);
+            tried.push(one.clone());
+            // None waits any more.
+            now.elapsed += Duration::from_mins(6);
+        }
+        assert_eq!(tried, [names.clone(), names].concat());
+    }
 }
