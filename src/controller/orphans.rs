@@ -161,7 +161,9 @@ impl Operator {
         };
         let settled = settle(&mut executor, &mut snapshot).await;
         if let Verdict::Trouble(trouble) = &settled.verdict
-            && !context.orphans.have_failed(&key(namespace, name))
+            && !context
+                .orphans
+                .have_failed(&key(namespace, name), context.clock.now())
         {
             publish_if_new(context, &secret, &[], trouble).await;
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use super::Context;
 use crate::api::Reason;
 use crate::plan::Trouble;
 
@@ -12,19 +13,30 @@ use crate::plan::Trouble;
 pub(super) struct Silences(Mutex<BTreeSet<String>>);
 
 impl Silences {
-    /// A platform answered a call, or it did not.
-    pub(super) fn note(&self, base_url: &str, answered: bool) {
+    /// A platform answered a call, or it did not. Whether its silence ended.
+    fn note(&self, base_url: &str, answered: bool) -> bool {
         let mut silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if answered {
-            silent.remove(base_url);
-        } else if !silent.contains(base_url) {
+            return silent.remove(base_url);
+        }
+        if !silent.contains(base_url) {
             silent.insert(base_url.to_owned());
         }
+        false
     }
 
     pub(super) fn all(&self) -> BTreeSet<String> {
         let silent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         silent.clone()
+    }
+}
+
+impl Context {
+    /// A platform answered a call, or it did not. What is owed to one that answers again is paid at once.
+    pub(super) fn hear(&self, base_url: &str, answered: bool) {
+        if self.silences.note(base_url, answered) {
+            self.ledger.hasten(base_url, self.clock.now());
+        }
     }
 }
 

@@ -146,7 +146,7 @@ pub(super) async fn prove<K: Account>(account: &K, context: &Context) -> Proven 
 fn note(context: &Context, base_url: &str, trouble: Option<&Trouble>) {
     let answered = trouble.map_or(Some(true), silences::answered);
     if let Some(answered) = answered {
-        context.silences.note(base_url, answered);
+        context.hear(base_url, answered);
     }
 }
 

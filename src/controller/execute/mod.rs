@@ -42,7 +42,7 @@ impl Executor<'_> {
                 slot.note(answered);
             }
             if let Some(base_url) = platform_of(step) {
-                self.context.silences.note(base_url, answered);
+                self.context.hear(base_url, answered);
             }
         }
         outcome

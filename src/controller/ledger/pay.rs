@@ -15,8 +15,8 @@ use crate::controller::memory;
 use crate::controller::tokens::settle;
 use crate::plan::{Snapshot, Verdict};
 
-/// The wait of an entry that cannot be paid doubles so often: to a minute.
-const SLOWEST: u32 = 6;
+/// The wait of an entry that cannot be paid doubles so often: to five minutes.
+const SLOWEST: u32 = 9;
 
 impl Ledger {
     /// The names of this cluster's entries that are to be paid now. Of a platform that is silent it is the next one after
@@ -42,6 +42,14 @@ impl Ledger {
         }
         due.extend(of_silent.into_values().map(|(_, name)| name.clone()));
         due
+    }
+
+    /// Whatever is owed on a platform is paid as soon as may be.
+    pub(in crate::controller) fn hasten(&self, base_url: &str, now: Moment) {
+        let entries = self.lock();
+        let known = entries.known.iter();
+        let there = known.filter(|(_, known)| known.entry.account().0 == base_url);
+        there.for_each(|(name, _)| self.tries.hasten(name, now));
     }
 
     fn has_its_turn(&self, base_url: &str, name: &str) {
@@ -89,7 +97,7 @@ impl Operator {
         let paid = self.settle_entry(name, &known).instrument(span.clone());
         let paid = paid.await;
         let _entered = span.enter();
-        let again = ledger.tries.have_failed(name);
+        let again = ledger.tries.have_failed(name, now);
         let failed = match paid {
             Ok(Verdict::Trouble(trouble)) => {
                 let reason = trouble.reason.as_str();
@@ -159,17 +167,22 @@ fn value_of(secret: &Secret) -> Option<TokenValue> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
+    use kube::Client;
+    use kube::client::Body;
+
     use super::*;
-    use crate::api::{NamedToken, OwedToken, Owner, TokenId};
+    use crate::api::{AttemptId, NamedToken, OwedToken, Owner, TokenId};
     use crate::clock::Clock;
+    use crate::controller::{Platforms, Served, Settings};
 
     const PLATFORM: &str = "https://platform";
 
-    /// A ledger that owes these tokens on one platform, and the names of its entries in their order.
-    fn ledger(tokens: &[&str]) -> (Ledger, Vec<String>) {
-        let (ledger, now) = (Ledger::new("ours".into()), Clock::system().now());
+    /// Owes these tokens on one platform; the names of the entries in their order.
+    fn owe(ledger: &Ledger, tokens: &[&str]) -> Vec<String> {
+        let now = Clock::system().now();
         for token in tokens {
             let token = NamedToken {
                 owner: Owner::parse("cluster/team/app/uid").unwrap(),
@@ -185,13 +198,13 @@ mod tests {
             };
             ledger.keep(Entry::Owed(owed), now);
         }
-        let names = ledger.lock().known.keys().cloned().collect();
-        (ledger, names)
+        ledger.lock().known.keys().cloned().collect()
     }
 
     #[test]
     fn every_entry_of_a_silent_platform_gets_its_turn_however_many_wait_again() {
-        let (ledger, names) = ledger(&["a", "b", "c", "d"]);
+        let ledger = Ledger::new("ours".into());
+        let names = owe(&ledger, &["a", "b", "c", "d"]);
         let (silent, mut now) = (BTreeSet::from([PLATFORM.into()]), Clock::system().now());
         assert_eq!(ledger.due("cluster", &BTreeSet::new(), now), names);
         let mut tried = Vec::new();
@@ -207,5 +220,44 @@ mod tests {
             now.elapsed += Duration::from_mins(6);
         }
         assert_eq!(tried, [names.clone(), names].concat());
+    }
+
+    #[tokio::test]
+    async fn what_is_owed_is_tried_every_five_minutes_and_at_once_when_a_silence_ends() {
+        let nobody = tower::service_fn(|_: http::Request<Body>| async {
+            std::future::pending::<kube::Result<http::Response<Body>>>().await
+        });
+        let settings = Settings {
+            platforms: Platforms::new([], |_| unreachable!("nobody asks")),
+            concurrency: 1,
+            served: Served::Everywhere,
+            namespace: "ours".into(),
+            instance: "test".into(),
+            clock: Clock::system(),
+            fresh: Box::new(AttemptId::fresh),
+        };
+        let client = Client::new(nobody, "default");
+        let operator = Operator::new(client, "cluster".into(), settings, Arc::default()).0;
+        let context = &*operator.context;
+        let (ledger, nobody_is_silent) = (&context.ledger, BTreeSet::new());
+        let names = owe(ledger, &["a", "b", "c"]);
+        let now = context.clock.now();
+        for name in names.iter().cycle().take(60) {
+            ledger.tries.note(name, true, SLOWEST, now);
+        }
+        let due = |minutes| {
+            let mut then = now;
+            then.elapsed += Duration::from_mins(minutes);
+            ledger.due("cluster", &nobody_is_silent, then)
+        };
+        assert_eq!((due(4), due(5)), (vec![], names.clone()));
+        context.hear(PLATFORM, true);
+        assert!(due(1).is_empty(), "it was not silent");
+        context.hear(PLATFORM, false);
+        assert!(due(1).is_empty(), "it is silent");
+        context.hear("https://another", true);
+        assert!(due(1).is_empty(), "another one");
+        context.hear(PLATFORM, true);
+        assert_eq!(due(1), names);
     }
 }
