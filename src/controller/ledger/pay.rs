@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::Secret;
 use tracing::Instrument;
 
-use super::{Known, Ledger};
 use super::live::delete;
+use super::{Known, Ledger};
 use crate::api::{Entry, TokenValue, names};
 use crate::controller::Operator;
 use crate::controller::execute::Executor;
 use crate::controller::kubernetes::{KubeError, call_opt};
 use crate::controller::memory;
 use crate::controller::tokens::settle;
-use crate::plan::{Snapshot, Verdict};
+use crate::plan::{Moment, Snapshot, Verdict};
 
 /// The wait of an entry that cannot be paid doubles so often: to five minutes.
 const SLOWEST: u32 = 9;
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_entry_of_a_silent_platform_gets_its_turn_however_many_wait_again() {
-        let ledger = Ledger::new("ours".into());
+        let ledger = Ledger::new("ours".into(), "cluster".into());
         let names = owe(&ledger, &["a", "b", "c", "d"]);
         let (silent, mut now) = (BTreeSet::from([PLATFORM.into()]), Clock::system().now());
         assert_eq!(ledger.due("cluster", &BTreeSet::new(), now), names);
