@@ -126,7 +126,8 @@ impl Default for AccountRef {
 #[serde(rename_all = "camelCase", default)]
 pub struct SecretSpec {
     /// Name of the Secret, in the namespace of the PlatformToken; the name of the PlatformToken if left out. A change
-    /// moves the Secret and mints nothing. It must not exist yet: a Secret of someone else is never written to.
+    /// moves the Secret and mints nothing. The name has to be free, or that of a Secret which was retained, which a
+    /// PlatformToken that is gone has left, or which holds the token that is adopted: no other is ever written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rule(&format!("self.matches('{NAME}')"), "secret.name is not a name that a Secret can have; write lower-case letters, digits, '-' and '.', such as `my-token`")))]
     #[schemars(length(max = 253))]
