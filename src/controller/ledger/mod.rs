@@ -34,7 +34,7 @@ pub(super) struct Ledger {
     /// When the ledger was begun, as this process has seen it: the age of its mark.
     begun: Mutex<Option<Timestamp>>,
     tries: Tries,
-    /// The entry of each platform that was tried last.
+    /// The entry of each platform whose turn it was last, while that was silent.
     turns: Mutex<BTreeMap<String, String>>,
 }
 

@@ -20,9 +20,9 @@ const SLOWEST: u32 = 9;
 
 impl Ledger {
     /// The names of this cluster's entries that are to be paid now. Of a platform that is silent it is the next one after
-    /// the one that was tried last, so that all get their turn.
+    /// the one whose turn it was last, so that all get theirs.
     fn due(&self, cluster: &str, silent: &BTreeSet<String>, now: Moment) -> Vec<String> {
-        let (entries, turns) = (self.lock(), self.turns());
+        let (entries, mut turns) = (self.lock(), self.turns());
         let (mut due, mut of_silent) = (Vec::new(), BTreeMap::new());
         for (name, known) in &entries.known {
             let ours = known.entry.owner().cluster == cluster;
@@ -40,7 +40,10 @@ impl Ledger {
                 due.push(name.clone());
             }
         }
-        due.extend(of_silent.into_values().map(|(_, name)| name.clone()));
+        for (base_url, (_, name)) in of_silent {
+            turns.insert(base_url.to_owned(), name.clone());
+            due.push(name.clone());
+        }
         due
     }
 
@@ -52,8 +55,8 @@ impl Ledger {
         there.for_each(|(name, _)| self.tries.hasten(name, now));
     }
 
-    fn has_its_turn(&self, base_url: &str, name: &str) {
-        self.turns().insert(base_url.to_owned(), name.to_owned());
+    fn has_its_turn(&self, base_url: &str, name: &str) -> bool {
+        self.turns().get(base_url).is_some_and(|turn| turn == name)
     }
 }
 
@@ -92,7 +95,11 @@ impl Operator {
             return;
         };
         let (base_url, _) = known.entry.account();
-        ledger.has_its_turn(base_url, name);
+        let silent = context.silences.all().contains(base_url);
+        if silent && !ledger.has_its_turn(base_url, name) {
+            // It fell silent since the entries were found.
+            return;
+        }
         let span = tracing::info_span!("ledger", name, owner = %known.entry.owner());
         let paid = self.settle_entry(name, &known).instrument(span.clone());
         let paid = paid.await;
@@ -170,6 +177,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use futures::FutureExt;
     use kube::Client;
     use kube::client::Body;
 
@@ -213,7 +221,7 @@ mod tests {
             let [one] = &*due else {
                 panic!("one at a time: {due:?}");
             };
-            ledger.has_its_turn(PLATFORM, one);
+            assert!(ledger.has_its_turn(PLATFORM, one));
             ledger.tries.note(one, true, SLOWEST, now);
             tried.push(one.clone());
             // None waits any more.
@@ -259,5 +267,17 @@ mod tests {
         assert!(due(1).is_empty(), "another one");
         context.hear(PLATFORM, true);
         assert_eq!(due(1), names);
+        // It falls silent before the first is tried: not even the API server is asked, which never answers.
+        context.hear(PLATFORM, false);
+        for name in &names {
+            let paid = operator.pay(name).now_or_never();
+            assert!(paid.is_some(), "it is tried though nobody answers");
+        }
+        let now = context.clock.now();
+        let turn = &ledger.due("cluster", &context.silences.all(), now)[0];
+        assert!(
+            operator.pay(turn).now_or_never().is_none(),
+            "nobody is tried"
+        );
     }
 }
