@@ -153,7 +153,12 @@ async fn an_uninstall_in_the_documented_order_leaves_nothing() {
         .until_gone(&["secrets", "-A", "-l", "platform.acedata.cloud/managed=true"])
         .await;
     install
-        .until_gone(&["secrets", "-A", "-l", "platform.acedata.cloud/ledger"])
+        .until_gone(&[
+            "secrets",
+            "-A",
+            "-l",
+            "platform.acedata.cloud/ledger,platform.acedata.cloud/ledger!=released",
+        ])
         .await;
     install
         .kubectl(&["delete", "-k", "deploy", "--timeout=60s"])
