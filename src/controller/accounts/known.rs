@@ -511,6 +511,9 @@ pub(super) fn remember<K: Account>(
         .get(&key)
         .is_some_and(|known| accounts.is_outdated(known));
     if !same {
+        // What the ledger owes may have waited for just this account.
+        let now = context.clock.now();
+        context.ledger.hasten(&settings.base_url, now);
         let _ = accounts.wake_tokens.send(key);
     }
     if outdated { wait.min(LOOK_AGAIN) } else { wait }
